@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Program properties (spec 2): shape, depth, mixing; and cost. Each property is transfer, join and distance over small
+// values; functions that are called are summarised once.
+#ifndef ANAS_PASSES_ANALYSIS_H
+#define ANAS_PASSES_ANALYSIS_H
+
+#include "dialect/model.h"
+
+// Pairing of input dimension i (row) with output dimension j (column), ordered by strength (spec 2.4).
+enum anas_pairing { ANAS_PAIR_NONE = 0, ANAS_PAIR_ONE = 1, ANAS_PAIR_MANY = 2, ANAS_PAIR_ALL = 3 };
+
+struct anas_mixing {
+  int rows, columns; // rank of the input, rank of the output
+  uint8_t pair[ANAS_MAX_RANK][ANAS_MAX_RANK];
+};
+
+void anas_mixing_identity(int rank, struct anas_mixing *out);
+// One op's pairing of operand 'which' with its result, by the structural rule; exact for product-form dependencies.
+void anas_mixing_of_op(const struct anas_op *op, int which, const struct anas_shape *result, struct anas_mixing *out);
+// first is input x middle, then is middle x output (spec 2.4 compose).
+void anas_mixing_compose(const struct anas_mixing *first, const struct anas_mixing *then, struct anas_mixing *out);
+void anas_mixing_join(struct anas_mixing *into, const struct anas_mixing *other); // entry-wise max
+// (#entries with required > actual) / max(1, #required non-zero); spec 2.4.
+double anas_mixing_distance(const struct anas_mixing *required, const struct anas_mixing *actual);
+
+// Mean over pairs of max(0, required - actual) / max(required, 1), one pair here (spec 2.3).
+double anas_depth_distance(int64_t required, int64_t actual);
+
+// Distance of an output type from the required one; negative: infeasible (spec 2.2).
+double anas_shape_distance(const struct anas_shape *required, const struct anas_shape *actual);
+
+// Depth along a chain, as carried by synthesis: append an op kind to (depth, kind of the last non-neutral op).
+struct anas_depth_state {
+  int64_t depth;
+  enum anas_linearity last;
+};
+struct anas_depth_state anas_depth_append(struct anas_depth_state state, enum anas_linearity kind);
+
+// Properties of one function, [result][argument]. Depth -1: no path.
+struct anas_properties {
+  int num_results, num_args;
+  int64_t depth[ANAS_MAX_RESULTS][ANAS_MAX_ARGS];
+  struct anas_mixing mixing[ANAS_MAX_RESULTS][ANAS_MAX_ARGS];
+};
+// Infers properties of every function (shapes must have been inferred). out has model->num_functions entries.
+anas_status anas_infer_properties(const struct anas_model *model, struct anas_properties *out);
+
+// Cost of the entry function for one example; activation and training bytes are estimates from types, the exact figure
+// is the memory plan's (anas-to-kernels).
+struct anas_model_cost {
+  int64_t params, macs, flops, activation_bytes, train_bytes;
+};
+anas_status anas_model_cost(const struct anas_model *model, int64_t batch, struct anas_model_cost *out);
+
+#endif

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// CPU code: one kernel function (linalg on static memrefs) to one object file.
+#ifndef ANAS_PASSES_CPU_H
+#define ANAS_PASSES_CPU_H
+
+#include "runtime/program.h"
+
+#include <mlir-c/IR.h>
+
+struct anas_cpu_target {
+  const char *cpu, *features; // LLVM names; owned by whoever filled them
+  int lanes;                  // f32 lanes of a vector register: 16, 8 or 4
+  int registers;              // vector registers: 32 or 16
+};
+// Describes the host, or the named processor.
+anas_status anas_cpu_target_init(const char *cpu, struct anas_cpu_target *out);
+void anas_cpu_target_deinit(struct anas_cpu_target *target);
+
+// Rewrites the body of every kernel function of the module (private, attribute anas.kernel) from linalg to vector, scf
+// and memref: contractions with register tiles, everything else vectorised. The function becomes
+//   func @k(operands..., %begin: index, %end: index)
+// over a range of its outermost parallel loop and carries anas.range = iterations, anas.parallel = i1.
+anas_status anas_cpu_codegen(MlirModule module, const struct anas_cpu_target *target);
+
+// Lowers a module that holds kernel functions after anas_cpu_codegen, or entry functions, to the LLVM dialect, adding
+// to every kernel k the two functions the runtime needs: k_range(operands, begin, end) and k(operands...), which calls
+// anas_parallel_for. Entry functions take (arena, params) as bare pointers.
+anas_status anas_cpu_to_llvm(MlirModule module);
+// The stock lowering of the same kernel functions (linalg to loops), with the same symbols: the reference of the tests.
+anas_status anas_cpu_reference_to_llvm(MlirModule module);
+
+// LLVM-dialect module to a relocatable object.
+anas_status anas_cpu_emit_object(MlirModule llvm_module, const struct anas_cpu_target *target,
+                                 struct anas_object *out_object);
+
+#endif

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The kernel stage: what anas-to-kernels produces and anas-to-llvm consumes.
+//
+// The module has attributes
+//   anas.batch, anas.classes : i64;  anas.image = array<i64: H, W, C>
+//   anas.arena_bytes, anas.params_bytes : i64
+//   anas.tensors = [{name = "main/stem/conv/kernel", role = "param" | "state" | "optimizer", init = "lecun_normal",
+//                    fan_in = 27 : i64, fan_out = 288 : i64, shape = array<i64: 3, 3, 3, 32>, offset = 0 : i64}, ...]
+//   anas.io = {image = array<i64: offset, bytes>, label = ..., learning_rate = ..., seed = ..., loss = ..., correct =
+//   ...,
+//              logits = ...}                                   // offsets into the arena
+// and functions
+//   func.func @train_step(%arena: memref<Axi8>, %params: memref<Pxi8>)   // attribute anas.entry
+//   func.func @infer(%arena: memref<Axi8>, %params: memref<Pxi8>)        // attribute anas.entry
+//     bodies: arith.constant, memref.view into arena or params, func.call of kernel functions, in execution order
+//   func.func private @k_<32 hex digits>(%0: memref<...>, ...)           // attributes anas.kernel = "<kind>",
+//     body: linalg.fill of outputs, then exactly one linalg.generic        anas.flops : f64, anas.bytes : f64
+//     operands are distinct buffers: inputs first, then outputs; a buffer that is both appears once, as an output.
+// Kernel functions with equal text are one function; the name is the hash of the text without the name.
+#ifndef ANAS_PASSES_LOWER_H
+#define ANAS_PASSES_LOWER_H
+
+#include "dialect/kernel.h"
+#include "runtime/support/memory.h"
+
+#include <mlir-c/IR.h>
+
+// anas-train-step: architecture module to a module with @train_step and @infer in training ops.
+anas_status anas_build_train_step(MlirModule module, int64_t batch, double momentum, double weight_decay);
+// anas-to-kernels: training ops to the kernel stage described above.
+anas_status anas_lower_to_kernels(MlirModule module);
+
+#endif

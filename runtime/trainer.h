@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The training loop: batches, schedule, evaluation; metrics through a callback.
+#ifndef ANAS_RUNTIME_TRAINER_H
+#define ANAS_RUNTIME_TRAINER_H
+
+#include "runtime/data.h"
+#include "runtime/program.h"
+
+struct anas_train_options {
+  int64_t epochs;
+  int64_t max_steps;    // 0: no limit
+  double learning_rate; // peak
+  double warmup_epochs; // linear from 0
+  bool cosine;          // decay to 0 by half a cosine after the warm-up; else constant
+  uint64_t seed;        // data order, augmentation, dropout
+  bool augment;
+  int64_t first_step; // resume after this many steps
+};
+
+struct anas_progress {
+  int64_t epoch, epochs, step, steps; // step counts from 1 over the whole run
+  double loss;                        // of the last step
+  double epoch_loss, train_accuracy;  // running means of the epoch
+  double learning_rate;
+  double images_per_second; // median over steps after the first so far
+  bool epoch_done;          // validation figures are of this epoch
+  double val_loss, val_accuracy;
+};
+// Returning false stops the run cleanly after this step.
+typedef bool (*anas_progress_fn)(const struct anas_progress *progress, void *user);
+
+struct anas_train_result {
+  double val_accuracy, val_loss; // of the last evaluation, accuracy 0..1
+  double train_loss;             // mean of the last epoch
+  double images_per_second;      // median over steps after the first, data loading included
+  double seconds;
+  int64_t steps;
+  bool stopped; // by the callback
+};
+
+// ANAS_DIVERGED with the step in the message if the loss stops being finite; *out_result is filled as far as it went.
+anas_status anas_train(struct anas_program *program, const struct anas_dataset *dataset,
+                       const struct anas_train_options *options, anas_progress_fn progress, void *user,
+                       struct anas_train_result *out_result);
+anas_status anas_evaluate(struct anas_program *program, const struct anas_dataset *dataset,
+                          const struct anas_images *images, double *out_loss, double *out_accuracy);
+
+#endif
