@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Batches: normalisation, random crop, random flip.
+#include "runtime/data.h"
+
+#include <string.h>
+
+struct view { // where an output image reads its source: shifted, possibly mirrored
+  int64_t top, left;
+  bool mirror;
+};
+
+static void fill_image(const struct anas_images *images, const uint8_t *source, struct view view,
+                       const float *table /* [channel][256] */, float *out) {
+  int64_t h = images->height, w = images->width, c = images->channels;
+  for (int64_t y = 0; y < h; y++) {
+    int64_t sy = y + view.top;
+    for (int64_t x = 0; x < w; x++, out += c) {
+      int64_t sx = (view.mirror ? w - 1 - x : x) + view.left;
+      // Outside the image is padding with black pixels, as the usual recipe pads before it normalises.
+      bool inside = sy >= 0 && sy < h && sx >= 0 && sx < w;
+      const uint8_t *pixel = source + (sy * w + sx) * c;
+      for (int64_t k = 0; k < c; k++)
+        out[k] = table[k * 256 + (inside ? pixel[k] : 0)];
+    }
+  }
+}
+
+void anas_batch_fill(const struct anas_dataset *dataset, const struct anas_images *images, const uint32_t *indices,
+                     int64_t count, int64_t batch, struct anas_augment augment, struct anas_rng *rng, float *out_image,
+                     int32_t *out_label) {
+  float table[4 * 256];
+  for (int64_t c = 0; c < images->channels; c++)
+    for (int v = 0; v < 256; v++)
+      table[c * 256 + v] = ((float)v / 255.0f - dataset->mean[c]) / dataset->std[c];
+  size_t size = (size_t)(images->height * images->width * images->channels);
+  for (int64_t i = 0; i < count; i++) {
+    struct view view = {0};
+    if (augment.enable) {
+      uint64_t choices = (uint64_t)(2 * augment.pad + 1);
+      view.top = (int64_t)anas_rng_below(rng, choices) - augment.pad;
+      view.left = (int64_t)anas_rng_below(rng, choices) - augment.pad;
+      view.mirror = dataset->flip && (anas_rng_u64(rng) & 1);
+    }
+    fill_image(images, images->pixels + indices[i] * size, view, table, out_image + (size_t)i * size);
+    out_label[i] = images->labels[indices[i]];
+  }
+  memset(out_image + (size_t)count * size, 0, (size_t)(batch - count) * size * sizeof *out_image);
+  for (int64_t i = count; i < batch; i++)
+    out_label[i] = -1;
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a data set file implements: one entry of the table in dataset.c.
+#ifndef ANAS_RUNTIME_DATA_DATASET_H
+#define ANAS_RUNTIME_DATA_DATASET_H
+
+#include "runtime/data.h"
+
+struct anas_dataset_format {
+  const char *name;
+  const char *default_directory; // null: --data is required
+  int64_t default_validation;    // images of the training files kept for validation
+  int64_t classes;
+  bool flip;
+  // Fills all (every training image, in file order) and test (count 0 if the files are not there). Errors name the
+  // file.
+  anas_status (*read)(const char *directory, struct anas_images *all, struct anas_images *test);
+};
+
+extern const struct anas_dataset_format anas_format_cifar10, anas_format_fashion_mnist;
+
+// Allocates pixels and labels; ANAS_NO_MEMORY says how much was wanted.
+anas_status anas_images_alloc(struct anas_images *images, int64_t count, int64_t height, int64_t width,
+                              int64_t channels);
+void anas_images_release(struct anas_images *images);
+
+#endif
