@@ -40,9 +40,29 @@ const struct anas_pass_def *anas_pass_find(const char *argument, size_t length);
 
 // Adds the passes of a textual pipeline ("anas-infer-shapes,func.func(canonicalize),anas-mutate{seed=3}", with or
 // without "builtin.module(...)" around) to a pass manager anchored on builtin.module. anas passes and MLIR's own mix
-// freely; an error names the position in the text.
+// freely; an error names the position in the text. After an error the manager may hold a part of the pipeline.
 anas_status anas_pipeline_parse(MlirPassManager manager, const char *pipeline);
+
+// The same, with what tools add. All members may be zero.
+struct anas_pipeline_config {
+  const char *defaults; // "seed=3": option values for passes that have such options and were not given them
+  struct anas_statistics *statistics; // collects counters of anas passes; must outlive the manager
+};
+anas_status anas_pipeline_parse_config(MlirPassManager manager, const char *pipeline,
+                                       const struct anas_pipeline_config *config);
 // Runs a pipeline on a module in one call (own pass manager; no printing). The common way for library code.
 anas_status anas_pipeline_run(MlirModule module, const char *pipeline);
+
+// ---- statistics
+
+// Counters per pass instance: operations before and after, time, and what passes report with anas_pass_count.
+struct anas_statistics;
+struct anas_strbuf;
+struct anas_statistics *anas_statistics_create(void);
+void anas_statistics_destroy(struct anas_statistics *statistics);
+void anas_statistics_print(const struct anas_statistics *statistics, struct anas_strbuf *out);
+// Adds to a counter of the pass that runs on this thread; does nothing outside of one or if nobody collects. name is
+// one or two words for people, e.g. "candidates".
+void anas_pass_count(const char *name, int64_t amount);
 
 #endif
