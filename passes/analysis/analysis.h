@@ -15,6 +15,8 @@ struct anas_mixing {
 };
 
 void anas_mixing_identity(int rank, struct anas_mixing *out);
+// Pairing of a value with itself: the identity, but a dimension of extent 1 is read whole by whatever reads it.
+void anas_mixing_of_input(const struct anas_shape *shape, struct anas_mixing *out);
 // One op's pairing of operand 'which' with its result, by the structural rule; exact for product-form dependencies.
 void anas_mixing_of_op(const struct anas_op *op, int which, const struct anas_shape *result, struct anas_mixing *out);
 // first is input x middle, then is middle x output (spec 2.4 compose).
