@@ -8,6 +8,8 @@
 #define PASSES(X)                                                                                                      \
   X(verify)                                                                                                            \
   X(infer_shapes)                                                                                                      \
+  X(infer_properties)                                                                                                  \
+  X(cost)                                                                                                              \
   X(remove_dead)
 
 #define DECLARE(name) extern const struct anas_pass_def anas_pass_##name;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Elementwise non-linearities: relu, and their gradients.
+// Elementwise non-linearities: relu, gelu, swish and sigmoid, and their gradients.
 #include "dialect/kernel.h"
+#include "dialect/op_support.h"
 #include "dialect/train.h"
 
 // ---- relu
@@ -25,7 +26,7 @@ static const struct anas_sample relu_samples[] = {
 static const struct anas_op_def relu = {
     .name = "relu",
     .summary = "rectified linear unit, max(x, 0)",
-    .order = 11,
+    .order = 12,
     .num_operands = 1,
     .linearity = ANAS_NONLINEAR,
     .synthesizable = true,
@@ -77,4 +78,50 @@ static const struct anas_op_def relu_bwd = {
     .lower = relu_bwd_lower,
 };
 
-ANAS_OP_FAMILY(activation, &relu, &relu_fwd, &relu_bwd);
+// ---- gelu, swish, sigmoid
+
+static const struct anas_sample smooth_samples[] = {
+    {{"2x5x5x3xf32"}, "{}", "2x5x5x3xf32"},
+    {{"3x17xf32"}, "{}", "3x17xf32"},
+};
+
+static const struct anas_op_def gelu = {
+    .name = "gelu",
+    .summary = "Gaussian error linear unit, tanh approximation",
+    .description = "`y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`",
+    .order = 13,
+    .num_operands = 1,
+    .linearity = ANAS_NONLINEAR,
+    .synthesizable = true,
+    .onnx = "Gelu",
+    .samples = smooth_samples,
+    .num_samples = ANAS_COUNT(smooth_samples),
+    .shape = anas_shape_same,
+};
+
+static const struct anas_op_def swish = {
+    .name = "swish",
+    .summary = "x * sigmoid(x)",
+    .order = 14,
+    .num_operands = 1,
+    .linearity = ANAS_NONLINEAR,
+    .synthesizable = true,
+    .samples = smooth_samples,
+    .num_samples = ANAS_COUNT(smooth_samples),
+    .shape = anas_shape_same,
+};
+
+static const struct anas_op_def sigmoid = {
+    .name = "sigmoid",
+    .summary = "1 / (1 + exp(-x))",
+    .order = 15,
+    .num_operands = 1,
+    .linearity = ANAS_NONLINEAR,
+    .synthesizable = true,
+    .onnx = "Sigmoid",
+    .samples = smooth_samples,
+    .num_samples = ANAS_COUNT(smooth_samples),
+    .shape = anas_shape_same,
+};
+
+ANAS_OP_FAMILY(activation, &relu, &gelu, &swish, &sigmoid, &relu_fwd, &relu_bwd);

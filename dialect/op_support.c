@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Helpers for op files: checks of operands and axes, dependencies, element counts.
+#include "dialect/op_support.h"
+
+struct anas_dep anas_dep_same(int out_dim) {
+  return (struct anas_dep){.kind = ANAS_DEP_WINDOW, .out_dim = out_dim, .window = 1, .stride = 1, .dilation = 1};
+}
+
+int64_t anas_example_elements(const struct anas_shape *shape) {
+  int64_t count = 1;
+  for (int i = 1; i < shape->rank; i++)
+    if (shape->dim[i] != ANAS_DYNAMIC) count *= shape->dim[i];
+  return count;
+}
+
+anas_status anas_check_tensor(const struct anas_op *op, int min_rank) {
+  const struct anas_shape *x = &op->operand[0];
+  char text[128];
+  if (x->element != ANAS_F32 || x->rank < min_rank)
+    return anas_fail(ANAS_INVALID, "'anas.%s' needs an f32 tensor of rank %d or more, got tensor<%s>", op->def->name,
+                     min_rank, anas_shape_text(x, text));
+  for (int i = 1; i < x->rank; i++)
+    if (x->dim[i] < 1)
+      return anas_fail(ANAS_INVALID,
+                       "dimension %d of the operand of 'anas.%s', tensor<%s>, must be a positive extent; only the "
+                       "batch may be '?'",
+                       i, op->def->name, anas_shape_text(x, text));
+  return ANAS_OK;
+}
+
+anas_status anas_check_axis(const struct anas_op *op, const char *attr, int64_t axis, int *out_axis) {
+  int rank = op->operand[0].rank;
+  char text[128];
+  if (axis < -rank || axis >= rank)
+    return anas_fail(ANAS_INVALID,
+                     "attribute '%s' of 'anas.%s' names axis %lld, but the operand tensor<%s> has axes %d to %d", attr,
+                     op->def->name, (long long)axis, anas_shape_text(&op->operand[0], text), -rank, rank - 1);
+  *out_axis = (int)(axis < 0 ? axis + rank : axis);
+  return ANAS_OK;
+}

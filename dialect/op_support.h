@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Small helpers for the files of dialect/ops.
+#ifndef ANAS_DIALECT_OP_SUPPORT_H
+#define ANAS_DIALECT_OP_SUPPORT_H
+
+#include "dialect/op.h"
+
+#define ANAS_COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
+
+// Result dimension out_dim at position p reads operand position p only.
+struct anas_dep anas_dep_same(int out_dim);
+
+// Elements of one example: dimension 0 is the batch.
+int64_t anas_example_elements(const struct anas_shape *shape);
+
+// ANAS_INVALID unless operand 0 is an f32 tensor of at least min_rank dimensions in which only the batch is dynamic.
+anas_status anas_check_tensor(const struct anas_op *op, int min_rank);
+
+// Axis of operand 0; negative values count from the end.
+anas_status anas_check_axis(const struct anas_op *op, const char *attr, int64_t axis, int *out_axis);
+
+#endif
