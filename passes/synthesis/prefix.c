@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// State of a prefix: shape, depth and mixing advance by one transfer function each, so a candidate costs the same
+// whatever precedes it (spec 3.1, 3.11).
+#include "passes/synthesis/internal.h"
+
+#include "runtime/support/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void anas_prefix_start(const struct anas_target *target, struct anas_prefix *out) {
+  memset(out, 0, sizeof *out);
+  out->shape = target->input;
+  out->depth.last = target->input_linear ? ANAS_LINEAR : ANAS_NONLINEAR;
+  anas_mixing_of_input(&target->input, &out->mixing);
+}
+
+bool anas_prefix_append(const struct anas_target *targets, int num_targets, const struct anas_prefix *before,
+                        const struct anas_node *node, struct anas_prefix *out_after) {
+  for (int t = 0; t < num_targets; t++) {
+    struct anas_op op;
+    struct anas_shape result[ANAS_MAX_RESULTS];
+    if (anas_node_resolve(node, &before[t].shape, &op) != ANAS_OK) return false;
+    if (op.def->shape(&op, result) != ANAS_OK) return false;
+    out_after[t].shape = result[0];
+    out_after[t].depth = anas_depth_append(before[t].depth, op.def->linearity);
+    if (targets[t].require_mixing) {
+      struct anas_mixing pairing;
+      anas_mixing_of_op(&op, 0, &result[0], &pairing);
+      anas_mixing_compose(&before[t].mixing, &pairing, &out_after[t].mixing);
+    }
+  }
+  return true;
+}
+
+double anas_prefix_distance(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix) {
+  double shape = 0, depth = 0, mixing = 0;
+  for (int t = 0; t < num_targets; t++) {
+    double s = anas_shape_distance(&targets[t].output, &prefix[t].shape);
+    if (s < 0) return s;
+    if (s > shape) shape = s;
+    if (targets[t].require_depth) {
+      double d = anas_depth_distance(targets[t].depth, prefix[t].depth.depth);
+      if (d > depth) depth = d;
+    }
+    if (targets[t].require_mixing) {
+      double m = anas_mixing_distance(&targets[t].mixing, &prefix[t].mixing);
+      if (m > mixing) mixing = m;
+    }
+  }
+  return shape + depth + mixing;
+}
+
+double anas_chain_distance(const struct anas_target *targets, int num_targets, const struct anas_node *chain,
+                           int num_nodes) {
+  struct anas_prefix *prefix = anas_calloc((size_t)num_targets, sizeof *prefix);
+  for (int t = 0; t < num_targets; t++)
+    anas_prefix_start(&targets[t], &prefix[t]);
+  double distance = -1;
+  int n = 0;
+  while (n < num_nodes && anas_prefix_append(targets, num_targets, prefix, &chain[n], prefix))
+    n++;
+  if (n == num_nodes) distance = anas_prefix_distance(targets, num_targets, prefix);
+  free(prefix);
+  return distance;
+}
