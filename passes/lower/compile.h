@@ -21,4 +21,9 @@ struct anas_compile_options {
 anas_status anas_compile(MlirModule architecture, const struct anas_compile_options *options,
                          struct anas_program_image *out_image);
 
+// The second half of anas_compile, for a module that is already at the kernel stage (passes/lower/lower.h); batch and
+// optimizer options are not used.
+anas_status anas_compile_kernels(MlirModule kernels, const struct anas_compile_options *options,
+                                 struct anas_program_image *out_image);
+
 #endif
