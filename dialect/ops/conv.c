@@ -4,6 +4,8 @@
 
 #include "dialect/train.h"
 
+#include <string.h>
+
 const char *const anas_padding_choices[] = {"SAME", "VALID", NULL};
 
 #define MAX_INT (1 << 20) // keeps every product of extents far from overflow
@@ -92,8 +94,6 @@ struct anas_shape anas_conv_kernel(const struct anas_conv *conv) {
 
 enum { FEATURES, KERNEL, STRIDES, PADDING, DILATION, GROUPS, USE_BIAS, KERNEL_INIT, NUM_ATTRS };
 
-static const char *const init_choices[] = {"lecun_normal", "he_normal", "xavier_uniform", "zeros", NULL};
-
 #define FEATURE_PART(divisor)                                                                                          \
   {                                                                                                                    \
     .present = true, .value.dim = {.relative = true, .axis = -1, .div = (divisor), .mul = 1 }                          \
@@ -161,7 +161,7 @@ static const struct anas_attr_def conv_attrs[NUM_ATTRS] = {
     [KERNEL_INIT] = {.name = "kernel_init",
                      .kind = ANAS_ATTR_ENUM,
                      .fallback = ANAS_INT(0),
-                     .choices = init_choices,
+                     .choices = anas_kernel_init_choices,
                      .doc = "initialiser of the kernel"},
 };
 
@@ -207,7 +207,7 @@ static int conv_params(const struct anas_op *op, struct anas_param *out) {
     positions *= conv.dim[d].window;
   out[0] = (struct anas_param){.name = "kernel",
                                .shape = anas_conv_kernel(&conv),
-                               .init = init_choices[op->attr[KERNEL_INIT].value.i],
+                               .init = anas_kernel_init_choices[op->attr[KERNEL_INIT].value.i],
                                .fan_in = positions * conv.channels / conv.groups,
                                .fan_out = positions * conv.features};
   if (!op->attr[USE_BIAS].value.b) return 1;
@@ -229,6 +229,44 @@ static void conv_cost(const struct anas_op *op, const struct anas_shape *result,
   }
   out->macs = outputs * taps;
   out->flops = 2 * out->macs + (op->attr[USE_BIAS].value.b ? outputs : 0);
+}
+
+// Attributes of the training ops, without the last (ANAS_CONV_EXTENTS).
+static void train_attrs(const struct anas_op *op, struct anas_attr *out) {
+  memset(out, 0, ANAS_CONV_NUM_ATTRS * sizeof *out);
+  out[ANAS_CONV_STRIDES] = op->attr[STRIDES];
+  out[ANAS_CONV_PADDING] = op->attr[PADDING];
+  out[ANAS_CONV_DILATION] = op->attr[DILATION];
+  out[ANAS_CONV_GROUPS] = (struct anas_attr)ANAS_INT(op->attr[GROUPS].value.dim.constant);
+}
+
+static anas_status conv_forward(struct anas_train *train, struct anas_train_op *op) {
+  struct anas_attr attrs[ANAS_CONV_NUM_ATTRS];
+  train_attrs(op->op, attrs);
+  MlirValue in[] = {op->operand[0], op->param[0], op->param[1]};
+  return anas_train_emit(train, "conv_fwd", in, op->op->attr[USE_BIAS].value.b ? 3 : 2, attrs, &op->result);
+}
+
+static anas_status conv_backward(struct anas_train *train, struct anas_train_op *op) {
+  struct anas_conv conv;
+  struct anas_attr attrs[ANAS_CONV_NUM_ATTRS];
+  ANAS_RETURN_IF_ERROR(conv_geometry(op->op, &conv));
+  train_attrs(op->op, attrs);
+  struct anas_attr *extents = &attrs[ANAS_CONV_EXTENTS];
+  extents->present = true;
+  extents->value.ints = (struct anas_ints){.count = conv.spatial};
+  if (op->need_operand[0]) {
+    for (int d = 0; d < conv.spatial; d++)
+      extents->value.ints.value[d] = conv.dim[d].in;
+    MlirValue in[] = {op->grad_result, op->param[0]};
+    ANAS_RETURN_IF_ERROR(anas_train_emit(train, "conv_bwd_data", in, 2, attrs, &op->grad_operand[0]));
+  }
+  for (int d = 0; d < conv.spatial; d++)
+    extents->value.ints.value[d] = conv.dim[d].window;
+  MlirValue in[] = {op->operand[0], op->grad_result};
+  ANAS_RETURN_IF_ERROR(anas_train_emit(train, "conv_bwd_filter", in, 2, attrs, &op->grad_param[0]));
+  if (!op->op->attr[USE_BIAS].value.b) return ANAS_OK;
+  return anas_train_emit(train, "bias_bwd", &op->grad_result, 1, NULL, &op->grad_param[1]);
 }
 
 static const struct anas_sample conv_samples[] = {
@@ -273,6 +311,8 @@ static const struct anas_op_def conv = {
     .deps = conv_deps,
     .params = conv_params,
     .cost = conv_cost,
+    .forward = conv_forward,
+    .backward = conv_backward,
 };
 
 ANAS_OP_FAMILY(conv, &conv);

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Convolution, training level: forward and filter gradient, and the packed layouts they share with the data gradient.
+// Contractions read 16-channel blocks of activations and 32-lane tiles of weights, so that every access of the inner
+// loops is contiguous and positions of one block do not compete for the same cache sets.
+#include "dialect/ops/conv.h"
+
+#include <stdio.h>
+
+#define CHANNEL_BLOCK 16
+#define NARROW_GROUP 8
+
+// ---- geometry
+
+anas_status anas_conv_of_train(const struct anas_op *op, const struct anas_shape *input, int64_t features,
+                               const struct anas_ints *window, struct anas_conv *out) {
+  return anas_conv_init(
+      op, input, features, window, &op->attr[ANAS_CONV_STRIDES].value.ints, &op->attr[ANAS_CONV_DILATION].value.ints,
+      op->attr[ANAS_CONV_PADDING].value.i == ANAS_PADDING_SAME, op->attr[ANAS_CONV_GROUPS].value.i, out);
+}
+
+anas_status anas_conv_check(const struct anas_op *op, int which, const struct anas_shape *expected) {
+  if (anas_shape_equal(&op->operand[which], expected)) return ANAS_OK;
+  char have[128], want[128];
+  return anas_fail(ANAS_INVALID,
+                   "operand %d of 'anas.%s' is tensor<%s> but the other operands and the attributes ask "
+                   "for tensor<%s>",
+                   which, op->def->name, anas_shape_text(&op->operand[which], have), anas_shape_text(expected, want));
+}
+
+bool anas_conv_narrow(const struct anas_conv *conv) {
+  return conv->groups > 1 &&
+         (conv->features / conv->groups < NARROW_GROUP || conv->channels / conv->groups < NARROW_GROUP);
+}
+
+bool anas_conv_dim_disjoint(const struct anas_conv_dim *dim) {
+  int64_t reach = (dim->window - 1) * dim->dilation;
+  return dim->pad == 0 && reach < dim->stride && (dim->out - 1) * dim->stride + reach < dim->in;
+}
+
+bool anas_conv_disjoint(const struct anas_conv *conv) {
+  for (int d = 0; d < conv->spatial; d++)
+    if (!anas_conv_dim_disjoint(&conv->dim[d])) return false;
+  return true;
+}
+
+// ---- accesses
+
+void anas_conv_move(struct anas_access *access, int d, int64_t constant, int loop, int64_t coef) {
+  access->index[1 + d].constant += constant;
+  anas_contract_index(access, 1 + d, loop, coef);
+}
+
+void anas_conv_channel(struct anas_access *access, int dim, int64_t per_group, const struct anas_stretch *stretch,
+                       int group, int block, int lane) {
+  access->index[dim].constant += stretch->start;
+  anas_contract_index(access, dim, group, per_group);
+  anas_contract_index(access, dim, block, stretch->width);
+  anas_contract_index(access, dim, lane, 1);
+}
+
+struct anas_stretch anas_conv_view_all(const struct anas_conv_view *view) {
+  return (struct anas_stretch){0, (view->per_group + view->block - 1) / view->block, view->block};
+}
+
+void anas_conv_view_move(struct anas_access *access, const struct anas_conv_view *view, int d, int64_t constant,
+                         int loop, int64_t coef) {
+  int dim = (view->blocked ? 3 : 1) + d;
+  access->index[dim].constant += constant;
+  anas_contract_index(access, dim, loop, coef);
+}
+
+static void view_index(struct anas_access *access, const struct anas_conv_view *view,
+                       const struct anas_stretch *stretch, int example, int group, int block, int channel) {
+  for (int d = 0; d < view->spatial; d++)
+    anas_conv_view_move(access, view, d, view->low[d], -1, 0);
+  anas_contract_index(access, 0, example, 1);
+  if (!view->blocked) {
+    anas_conv_channel(access, 1 + view->spatial, view->per_group, stretch, group, block, channel);
+    return;
+  }
+  access->index[2].constant += stretch->start / view->block;
+  anas_contract_index(access, 1, group, 1);
+  anas_contract_index(access, 2, block, 1);
+  anas_contract_index(access, 3 + view->spatial, channel, 1);
+}
+
+struct anas_access *anas_conv_view_in(struct anas_nest *nest, const struct anas_conv_view *view,
+                                      const struct anas_stretch *stretch, int example, int group, int block,
+                                      int channel) {
+  struct anas_access *access = anas_nest_in(nest, view->buffer);
+  view_index(access, view, stretch, example, group, block, channel);
+  return access;
+}
+
+// ---- packing
+
+// Copies the tensor into the view's buffer, one nest for the full blocks and one for the remaining channels.
+static void emit_view_copy(struct anas_lowering *l, const struct anas_conv_view *view, int source, int64_t groups,
+                           bool gaps) {
+  struct anas_shape shape = *anas_lower_shape(l, source);
+  enum anas_fill fill = gaps ? ANAS_FILL_ZERO : ANAS_NO_FILL;
+  struct anas_stretch stretch = {0};
+  while (anas_stretch_next(&stretch, view->per_group, view->block)) {
+    struct anas_nest *nest = anas_lower_nest(l, "pack_activation");
+    int position[ANAS_CONV_MAX_SPATIAL];
+    int example = anas_contract_loop(nest, shape.dim[0], false);
+    int group = anas_contract_loop(nest, groups, false);
+    int block = anas_contract_loop(nest, stretch.blocks, false);
+    for (int d = 0; d < view->spatial; d++)
+      position[d] = anas_contract_loop(nest, shape.dim[1 + d], false);
+    int channel = anas_nest_loop(nest, stretch.width, false);
+    struct anas_access *in = anas_nest_in(nest, source), *out = anas_nest_out(nest, view->buffer, fill);
+    anas_contract_index(in, 0, example, 1);
+    anas_conv_channel(in, 1 + view->spatial, view->per_group, &stretch, group, block, channel);
+    view_index(out, view, &stretch, example, group, block, channel);
+    for (int d = 0; d < view->spatial; d++) {
+      anas_conv_move(in, d, 0, position[d], 1);
+      anas_conv_view_move(out, view, d, 0, position[d], 1);
+    }
+    anas_nest_yield(nest, 0, "%%i0");
+    fill = ANAS_NO_FILL;
+  }
+}
+
+struct anas_conv_view anas_conv_view_of(struct anas_lowering *l, const struct anas_conv *conv, int source,
+                                        const int64_t *low, const int64_t *high) {
+  struct anas_shape shape = *anas_lower_shape(l, source);
+  int64_t groups = conv->groups, per_group = shape.dim[shape.rank - 1] / groups;
+  struct anas_conv_view view = {.buffer = source, .spatial = conv->spatial, .per_group = per_group, .block = per_group};
+  bool halo = false;
+  for (int d = 0; d < conv->spatial; d++)
+    if (low[d] || high[d]) halo = true;
+  bool in_place = anas_conv_narrow(conv) || anas_conv_disjoint(conv) || (groups == 1 && per_group <= CHANNEL_BLOCK);
+  if (in_place && !halo) return view;
+
+  view.blocked = !anas_conv_narrow(conv);
+  if (view.blocked && per_group > CHANNEL_BLOCK) view.block = CHANNEL_BLOCK;
+  struct anas_shape packed = {.element = ANAS_F32};
+  packed.dim[packed.rank++] = shape.dim[0];
+  if (view.blocked) {
+    packed.dim[packed.rank++] = groups;
+    packed.dim[packed.rank++] = anas_conv_view_all(&view).blocks;
+  }
+  char key[160];
+  int length = snprintf(key, sizeof key, "activation %s groups %lld", view.blocked ? "blocked" : "padded",
+                        (long long)(view.blocked ? groups : 1));
+  for (int d = 0; d < conv->spatial; d++) {
+    view.low[d] = low[d];
+    packed.dim[packed.rank++] = low[d] + shape.dim[1 + d] + high[d];
+    length +=
+        snprintf(key + length, sizeof key - (size_t)length, " halo %lld %lld", (long long)low[d], (long long)high[d]);
+  }
+  packed.dim[packed.rank++] = view.blocked ? view.block : shape.dim[shape.rank - 1];
+  bool fresh;
+  view.buffer = anas_lower_packed(l, source, key, &packed, &fresh);
+  if (!fresh) return view;
+  // A padded copy keeps all groups side by side, which is one group of all channels.
+  struct anas_conv_view copy = view;
+  if (!view.blocked) copy.per_group = copy.block = shape.dim[shape.rank - 1];
+  emit_view_copy(l, &copy, source, view.blocked ? groups : 1, halo || per_group % view.block != 0);
+  return view;
+}
+
+struct anas_conv_view anas_conv_view_input(struct anas_lowering *l, const struct anas_conv *conv, int source) {
+  int64_t low[ANAS_CONV_MAX_SPATIAL], high[ANAS_CONV_MAX_SPATIAL];
+  for (int d = 0; d < conv->spatial; d++) {
+    const struct anas_conv_dim *dim = &conv->dim[d];
+    int64_t last = (dim->out - 1) * dim->stride - dim->pad + (dim->window - 1) * dim->dilation;
+    low[d] = dim->pad;
+    high[d] = last > dim->in - 1 ? last - (dim->in - 1) : 0;
+  }
+  return anas_conv_view_of(l, conv, source, low, high);
+}
+
+int anas_conv_pack_weights(struct anas_lowering *l, const struct anas_conv *conv, int kernel, bool transposed,
+                           const struct anas_stretch *lanes, int64_t block) {
+  int64_t inputs = conv->channels / conv->groups, outputs = conv->features / conv->groups;
+  int64_t channels = transposed ? outputs : inputs;
+  int spatial = conv->spatial;
+  struct anas_shape packed = {.element = ANAS_F32};
+  packed.dim[packed.rank++] = conv->groups;
+  packed.dim[packed.rank++] = lanes->blocks;
+  packed.dim[packed.rank++] = (channels + block - 1) / block;
+  for (int d = 0; d < spatial; d++)
+    packed.dim[packed.rank++] = conv->dim[d].window;
+  packed.dim[packed.rank++] = block;
+  packed.dim[packed.rank++] = lanes->width;
+  char key[160];
+  snprintf(key, sizeof key, "weights%s groups %lld block %lld lanes %lld + %lld x %lld",
+           transposed ? " transposed" : "", (long long)conv->groups, (long long)block, (long long)lanes->start,
+           (long long)lanes->blocks, (long long)lanes->width);
+  bool fresh;
+  int buffer = anas_lower_packed(l, kernel, key, &packed, &fresh);
+  if (!fresh) return buffer;
+
+  enum anas_fill fill = channels % block ? ANAS_FILL_ZERO : ANAS_NO_FILL;
+  struct anas_stretch stretch = {0};
+  while (anas_stretch_next(&stretch, channels, block)) {
+    struct anas_nest *nest = anas_lower_nest(l, "pack_weights");
+    int window[ANAS_CONV_MAX_SPATIAL];
+    int group = anas_contract_loop(nest, conv->groups, false);
+    int tile = anas_contract_loop(nest, lanes->blocks, false);
+    int b = anas_contract_loop(nest, stretch.blocks, false);
+    for (int d = 0; d < spatial; d++)
+      window[d] = anas_contract_loop(nest, conv->dim[d].window, false);
+    int channel = anas_contract_loop(nest, stretch.width, false);
+    int lane = anas_nest_loop(nest, lanes->width, false);
+    struct anas_access *in = anas_nest_in(nest, kernel), *out = anas_nest_out(nest, buffer, fill);
+    for (int d = 0; d < spatial; d++) {
+      anas_contract_index(in, d, window[d], 1);
+      anas_contract_index(out, 3 + d, window[d], 1);
+    }
+    anas_conv_channel(in, spatial + (transposed ? 1 : 0), transposed ? outputs : 0, &stretch, transposed ? group : -1,
+                      b, channel);
+    anas_conv_channel(in, spatial + (transposed ? 0 : 1), transposed ? 0 : outputs, lanes, transposed ? -1 : group,
+                      tile, lane);
+    anas_contract_index(out, 0, group, 1);
+    anas_contract_index(out, 1, tile, 1);
+    out->index[2].constant = stretch.start / block;
+    anas_contract_index(out, 2, b, 1);
+    anas_contract_index(out, 3 + spatial, channel, 1);
+    anas_access_add(out, 4 + spatial, lane, 1);
+    anas_nest_yield(nest, 0, "%%i0");
+    fill = ANAS_NO_FILL;
+  }
+  return buffer;
+}
+
+// ---- conv_fwd
+
+static const struct anas_attr_def fwd_attrs[] = {ANAS_CONV_TRAIN_ATTRS};
+
+// Extents of the windows, from the type of the kernel.
+static anas_status kernel_window(const struct anas_op *op, struct anas_ints *out) {
+  const struct anas_shape *x = &op->operand[0], *kernel = &op->operand[1];
+  char tx[128], tk[128];
+  if (kernel->rank != x->rank || kernel->rank < 3)
+    return anas_fail(ANAS_INVALID,
+                     "'anas.%s' needs an operand (batch, spatial..., channels) and a kernel (window..., channels, "
+                     "features) of the same rank, got tensor<%s> and tensor<%s>",
+                     op->def->name, anas_shape_text(x, tx), anas_shape_text(kernel, tk));
+  out->count = kernel->rank - 2;
+  for (int d = 0; d < out->count; d++)
+    out->value[d] = kernel->dim[d];
+  return ANAS_OK;
+}
+
+static anas_status fwd_geometry(const struct anas_op *op, struct anas_conv *out) {
+  struct anas_ints window = {0};
+  struct anas_conv conv;
+  ANAS_RETURN_IF_ERROR(kernel_window(op, &window));
+  const struct anas_shape *kernel = &op->operand[1];
+  ANAS_RETURN_IF_ERROR(anas_conv_of_train(op, &op->operand[0], kernel->dim[kernel->rank - 1], &window, &conv));
+  struct anas_shape expected = anas_conv_kernel(&conv);
+  ANAS_RETURN_IF_ERROR(anas_conv_check(op, 1, &expected));
+  *out = conv;
+  return ANAS_OK;
+}
+
+static anas_status fwd_shape(const struct anas_op *op, struct anas_shape *out) {
+  struct anas_conv conv;
+  ANAS_RETURN_IF_ERROR(fwd_geometry(op, &conv));
+  struct anas_shape bias = {.rank = 1, .element = ANAS_F32, .dim = {conv.features}};
+  if (op->num_operands > 3)
+    return anas_fail(ANAS_INVALID, "'anas.conv_fwd' takes an operand, a kernel and at most one bias, got %d operands",
+                     op->num_operands);
+  if (op->num_operands == 3) ANAS_RETURN_IF_ERROR(anas_conv_check(op, 2, &bias));
+  out[0] = anas_conv_result(&conv);
+  return ANAS_OK;
+}
+
+// Lanes are groups: y[n, o, g] += x[n, o * s + k, g] * kernel[k, g] in the depthwise case.
+static void narrow_fwd(struct anas_lowering *l, const struct anas_conv *conv, int x, int kernel, int y) {
+  struct anas_conv_view view = anas_conv_view_input(l, conv, x);
+  int64_t outputs = conv->features / conv->groups, inputs = view.per_group;
+  struct anas_nest *nest = anas_lower_nest(l, "depthwise_fwd");
+  int position[ANAS_CONV_MAX_SPATIAL], window[ANAS_CONV_MAX_SPATIAL];
+  int example = anas_contract_loop(nest, conv->batch, false);
+  for (int d = 0; d < conv->spatial; d++)
+    position[d] = anas_contract_loop(nest, conv->dim[d].out, false);
+  int feature = anas_contract_loop(nest, outputs, false);
+  int group = anas_nest_loop(nest, conv->groups, false);
+  for (int d = 0; d < conv->spatial; d++)
+    window[d] = anas_contract_loop(nest, conv->dim[d].window, true);
+  int channel = anas_contract_loop(nest, inputs, true);
+
+  struct anas_stretch in_group = {0, 1, inputs}, out_group = {0, 1, outputs};
+  struct anas_access *in = anas_conv_view_in(nest, &view, &in_group, example, group, -1, channel);
+  struct anas_access *weight = anas_nest_in(nest, kernel), *out = anas_nest_out(nest, y, ANAS_FILL_ZERO);
+  anas_contract_index(out, 0, example, 1);
+  for (int d = 0; d < conv->spatial; d++) {
+    anas_conv_view_move(in, &view, d, -conv->dim[d].pad, position[d], conv->dim[d].stride);
+    anas_conv_view_move(in, &view, d, 0, window[d], conv->dim[d].dilation);
+    anas_contract_index(weight, d, window[d], 1);
+    anas_conv_move(out, d, 0, position[d], 1);
+  }
+  anas_contract_index(weight, conv->spatial, channel, 1);
+  anas_conv_channel(weight, conv->spatial + 1, outputs, &out_group, group, -1, feature);
+  anas_conv_channel(out, conv->spatial + 1, outputs, &out_group, group, -1, feature);
+  anas_contract_body(nest);
+}
+
+static void wide_fwd(struct anas_lowering *l, const struct anas_conv *conv, int x, int kernel, int y) {
+  struct anas_conv_view view = anas_conv_view_input(l, conv, x);
+  struct anas_stretch blocks = anas_conv_view_all(&view), lanes = {0};
+  int64_t outputs = conv->features / conv->groups;
+  enum anas_fill fill = ANAS_FILL_ZERO;
+  while (anas_stretch_next(&lanes, outputs, ANAS_LANE_TILE)) {
+    int weights = anas_conv_pack_weights(l, conv, kernel, false, &lanes, view.block);
+    struct anas_nest *nest = anas_lower_nest(l, "conv_fwd");
+    int position[ANAS_CONV_MAX_SPATIAL], window[ANAS_CONV_MAX_SPATIAL];
+    int group = anas_contract_loop(nest, conv->groups, false);
+    int tile = anas_contract_loop(nest, lanes.blocks, false);
+    int example = anas_contract_loop(nest, conv->batch, false);
+    for (int d = 0; d < conv->spatial; d++)
+      position[d] = anas_contract_loop(nest, conv->dim[d].out, false);
+    int lane = anas_nest_loop(nest, lanes.width, false);
+    int block = anas_contract_loop(nest, blocks.blocks, true);
+    for (int d = 0; d < conv->spatial; d++)
+      window[d] = anas_contract_loop(nest, conv->dim[d].window, true);
+    int channel = anas_contract_loop(nest, view.block, true);
+
+    struct anas_access *in = anas_conv_view_in(nest, &view, &blocks, example, group, block, channel);
+    struct anas_access *weight = anas_nest_in(nest, weights), *out = anas_nest_out(nest, y, fill);
+    anas_contract_index(weight, 0, group, 1);
+    anas_contract_index(weight, 1, tile, 1);
+    anas_contract_index(weight, 2, block, 1);
+    anas_contract_index(out, 0, example, 1);
+    for (int d = 0; d < conv->spatial; d++) {
+      anas_conv_view_move(in, &view, d, -conv->dim[d].pad, position[d], conv->dim[d].stride);
+      anas_conv_view_move(in, &view, d, 0, window[d], conv->dim[d].dilation);
+      anas_contract_index(weight, 3 + d, window[d], 1);
+      anas_conv_move(out, d, 0, position[d], 1);
+    }
+    anas_contract_index(weight, 3 + conv->spatial, channel, 1);
+    anas_contract_index(weight, 4 + conv->spatial, lane, 1);
+    anas_conv_channel(out, conv->spatial + 1, outputs, &lanes, group, tile, lane);
+    anas_contract_body(nest);
+    fill = ANAS_NO_FILL;
+  }
+}
+
+static anas_status fwd_lower(const struct anas_op *op, struct anas_lowering *l) {
+  struct anas_conv conv;
+  ANAS_RETURN_IF_ERROR(fwd_geometry(op, &conv));
+  int y = anas_lower_result(l, 0);
+  (anas_conv_narrow(&conv) ? narrow_fwd : wide_fwd)(l, &conv, anas_lower_operand(l, 0), anas_lower_operand(l, 1), y);
+  if (op->num_operands == 3) anas_contract_bias(l, anas_lower_operand(l, 2), y);
+  return ANAS_OK;
+}
+
+static const struct anas_sample fwd_samples[] = {
+    {{"2x5x5x3xf32", "3x3x3x4xf32", "4xf32"}, "{}", "2x5x5x4xf32"},
+    {{"1x7x6x18xf32", "3x3x18x40xf32"}, "{strides = array<i64: 2, 2>}", "1x4x3x40xf32"},
+    {{"2x4x5x33xf32", "1x1x33x13xf32", "13xf32"}, "{strides = array<i64: 2, 2>}", "2x2x3x13xf32"},
+    {{"1x9x8x4xf32", "5x2x4x3xf32"}, "{padding = \"VALID\", strides = array<i64: 3, 1>}", "1x2x7x3xf32"},
+    {{"1x9x7x4xf32", "3x3x4x3xf32"}, "{dilation = array<i64: 2, 2>}", "1x9x7x3xf32"},
+    {{"2x5x4x6xf32", "3x3x1x6xf32", "6xf32"}, "{groups = 6 : i64}", "2x5x4x6xf32"},
+    {{"2x5x4x16xf32", "3x3x8x20xf32"}, "{groups = 2 : i64}", "2x5x4x20xf32"},
+    {{"2x9x5xf32", "3x5x4xf32"}, "{strides = array<i64: 2>}", "2x5x4xf32"},
+};
+
+static const struct anas_op_def conv_fwd = {
+    .name = "conv_fwd",
+    .level = ANAS_TRAINING,
+    .summary = "convolution of an operand with a kernel, plus a bias if there is one",
+    .num_operands = 2,
+    .variadic = true,
+    .attrs = fwd_attrs,
+    .num_attrs = sizeof fwd_attrs / sizeof *fwd_attrs,
+    .samples = fwd_samples,
+    .num_samples = sizeof fwd_samples / sizeof *fwd_samples,
+    .shape = fwd_shape,
+    .lower = fwd_lower,
+};
+
+// ---- conv_bwd_filter
+
+static const struct anas_attr_def filter_attrs[ANAS_CONV_NUM_ATTRS] = {
+    ANAS_CONV_TRAIN_ATTRS,
+    [ANAS_CONV_EXTENTS] = {.name = "kernel", .kind = ANAS_ATTR_INTS, .required = true},
+};
+
+static anas_status filter_geometry(const struct anas_op *op, struct anas_conv *out) {
+  const struct anas_shape *dy = &op->operand[1];
+  struct anas_conv conv;
+  ANAS_RETURN_IF_ERROR(anas_conv_of_train(op, &op->operand[0], dy->rank > 0 ? dy->dim[dy->rank - 1] : 0,
+                                          &op->attr[ANAS_CONV_EXTENTS].value.ints, &conv));
+  struct anas_shape expected = anas_conv_result(&conv);
+  ANAS_RETURN_IF_ERROR(anas_conv_check(op, 1, &expected));
+  *out = conv;
+  return ANAS_OK;
+}
+
+static anas_status filter_shape(const struct anas_op *op, struct anas_shape *out) {
+  struct anas_conv conv;
+  ANAS_RETURN_IF_ERROR(filter_geometry(op, &conv));
+  out[0] = anas_conv_kernel(&conv);
+  return ANAS_OK;
+}
+
+// Rows are input channels, lanes output features (groups in the narrow case); examples and positions are summed.
+static void filter_nest(struct anas_lowering *l, const struct anas_conv *conv, const struct anas_conv_view *x,
+                        const struct anas_conv_view *dy, const struct anas_stretch *channels,
+                        const struct anas_stretch *features, int dk, enum anas_fill fill) {
+  bool narrow = anas_conv_narrow(conv);
+  struct anas_nest *nest = anas_lower_nest(l, narrow ? "depthwise_bwd_filter" : "conv_bwd_filter");
+  int position[ANAS_CONV_MAX_SPATIAL], window[ANAS_CONV_MAX_SPATIAL], group = -1;
+  if (!narrow) group = anas_contract_loop(nest, conv->groups, false);
+  int feature_block = anas_contract_loop(nest, features->blocks, false);
+  for (int d = 0; d < conv->spatial; d++)
+    window[d] = anas_contract_loop(nest, conv->dim[d].window, false);
+  int channel_block = anas_contract_loop(nest, channels->blocks, false);
+  int channel = anas_contract_loop(nest, channels->width, false);
+  int feature =
+      narrow ? anas_contract_loop(nest, features->width, false) : anas_nest_loop(nest, features->width, false);
+  if (narrow) group = anas_nest_loop(nest, conv->groups, false);
+  int example = anas_contract_loop(nest, conv->batch, true);
+  for (int d = 0; d < conv->spatial; d++)
+    position[d] = anas_contract_loop(nest, conv->dim[d].out, true);
+
+  struct anas_access *in = anas_conv_view_in(nest, x, channels, example, group, channel_block, channel);
+  struct anas_access *grad = anas_conv_view_in(nest, dy, features, example, group, feature_block, feature);
+  struct anas_access *out = anas_nest_out(nest, dk, fill);
+  for (int d = 0; d < conv->spatial; d++) {
+    anas_conv_view_move(in, x, d, -conv->dim[d].pad, position[d], conv->dim[d].stride);
+    anas_conv_view_move(in, x, d, 0, window[d], conv->dim[d].dilation);
+    anas_conv_view_move(grad, dy, d, 0, position[d], 1);
+    anas_contract_index(out, d, window[d], 1);
+  }
+  anas_conv_channel(out, conv->spatial, 0, channels, -1, channel_block, channel);
+  anas_conv_channel(out, conv->spatial + 1, dy->per_group, features, group, feature_block, feature);
+  anas_contract_body(nest);
+}
+
+static anas_status filter_lower(const struct anas_op *op, struct anas_lowering *l) {
+  struct anas_conv conv;
+  ANAS_RETURN_IF_ERROR(filter_geometry(op, &conv));
+  struct anas_conv_view x = anas_conv_view_input(l, &conv, anas_lower_operand(l, 0));
+  struct anas_conv_view dy = anas_conv_view_gradient(l, &conv, anas_lower_operand(l, 1));
+  int dk = anas_lower_result(l, 0);
+  enum anas_fill fill = ANAS_FILL_ZERO;
+  struct anas_stretch channels = {0};
+  while (anas_stretch_next(&channels, x.per_group, x.block)) {
+    struct anas_stretch features = {0};
+    while (anas_stretch_next(&features, dy.per_group, dy.block)) {
+      filter_nest(l, &conv, &x, &dy, &channels, &features, dk, fill);
+      fill = ANAS_NO_FILL;
+    }
+  }
+  return ANAS_OK;
+}
+
+static const struct anas_sample filter_samples[] = {
+    {{"2x5x5x3xf32", "2x5x5x4xf32"}, "{kernel = array<i64: 3, 3>}", "3x3x3x4xf32"},
+    {{"1x7x6x18xf32", "1x4x3x40xf32"}, "{kernel = array<i64: 3, 3>, strides = array<i64: 2, 2>}", "3x3x18x40xf32"},
+    {{"2x4x5x33xf32", "2x2x3x13xf32"}, "{kernel = array<i64: 1, 1>, strides = array<i64: 2, 2>}", "1x1x33x13xf32"},
+    {{"2x5x4x6xf32", "2x5x4x6xf32"}, "{kernel = array<i64: 3, 3>, groups = 6 : i64}", "3x3x1x6xf32"},
+    {{"2x5x4x16xf32", "2x5x4x20xf32"}, "{kernel = array<i64: 3, 3>, groups = 2 : i64}", "3x3x8x20xf32"},
+    {{"2x9x5xf32", "2x5x4xf32"}, "{kernel = array<i64: 3>, strides = array<i64: 2>}", "3x5x4xf32"},
+};
+
+static const struct anas_op_def conv_bwd_filter = {
+    .name = "conv_bwd_filter",
+    .level = ANAS_TRAINING,
+    .summary = "gradient of a convolution's kernel, from its operand and the gradient of its result",
+    .num_operands = 2,
+    .attrs = filter_attrs,
+    .num_attrs = ANAS_CONV_NUM_ATTRS,
+    .samples = filter_samples,
+    .num_samples = sizeof filter_samples / sizeof *filter_samples,
+    .shape = filter_shape,
+    .lower = filter_lower,
+};
+
+ANAS_OP_FAMILY(conv_train, &conv_fwd, &conv_bwd_filter);
