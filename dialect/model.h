@@ -60,10 +60,12 @@ struct anas_model {
   int num_extras;
   size_t capacity_extras;
   struct anas_arena arena; // strings
+  bool quiet; // report failures by status only; set on clones, of which the search makes many that do not fit
 };
 
 struct anas_model *anas_model_create(void);
 void anas_model_destroy(struct anas_model *model);
+// A deep copy; quiet. Its locations are those of the original and as short-lived.
 struct anas_model *anas_model_clone(const struct anas_model *model);
 
 // Reads a module. Unknown ops, unknown or ill-typed attributes, and wrong operand counts are errors that are emitted as
@@ -71,9 +73,10 @@ struct anas_model *anas_model_clone(const struct anas_model *model);
 anas_status anas_model_import(MlirModule module, struct anas_model **out_model);
 // The model as MLIR text (generic op form), with the types stored in the nodes.
 void anas_model_print(const struct anas_model *model, struct anas_strbuf *out);
-// The same as a module of the context; null module and a status if it does not parse (a bug of ours).
+// The same as a module of the context, without locations; a status if it does not parse (a bug of ours).
 anas_status anas_model_export(const struct anas_model *model, MlirContext context, MlirModule *out_module);
-// Replaces the content of an existing module (body and anas.* attributes) by the model: how passes write back.
+// Replaces the content of an existing module (body and attributes) by the model: how passes write back. Operations keep
+// the locations of their nodes, which must belong to the module's context.
 anas_status anas_model_write_back(const struct anas_model *model, MlirModule module);
 
 // Entry function: the first public one ("main" by convention); -1 if there is none.
@@ -86,6 +89,13 @@ struct anas_node *anas_function_add_node(struct anas_function *function, const s
 void anas_function_set_extra(struct anas_model *model, struct anas_function *function, const char *name,
                              const char *value); // replaces; null removes
 void anas_model_set_extra(struct anas_model *model, const char *name, const char *value);
+
+const char *anas_model_strdup(struct anas_model *model, const char *text);               // owned by the model
+const char *anas_function_extra(const struct anas_function *function, const char *name); // null if there is none
+
+// Forgets the types of results, and of the arguments of private functions that are called: what a mutation does before
+// it infers them anew.
+void anas_model_clear_types(struct anas_model *model);
 
 // Type of a value; rank 0 if unknown.
 const struct anas_shape *anas_value_type(const struct anas_function *function, struct anas_ref ref);

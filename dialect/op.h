@@ -76,8 +76,9 @@ struct anas_attr_def {
   const char *name;
   enum anas_attr_kind kind;
   bool required;
-  struct anas_attr fallback;        // default of an optional attribute
-  const char *const *choices;       // ANAS_ATTR_ENUM: null-terminated
+  bool list;                  // ANAS_ATTR_INTS: entries are meant as written (axes), not one per spatial dimension
+  struct anas_attr fallback;  // default of an optional attribute
+  const char *const *choices; // ANAS_ATTR_ENUM: null-terminated
   const struct anas_attr *test_set; // values the synthesiser searches (spec 3.5 TEST)
   int num_test;
   const struct anas_attr *full_set; // values attribute randomisation tries (spec 3.5 FULL)

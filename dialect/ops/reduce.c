@@ -8,6 +8,7 @@ static const struct anas_attr_def mean_attrs[NUM_ATTRS] = {
     [AXES] = {.name = "axes",
               .kind = ANAS_ATTR_INTS,
               .required = true,
+              .list = true,
               .doc = "dimensions to average over, not the batch; negative values count from the end"},
     [KEEPDIMS] = {.name = "keepdims",
                   .kind = ANAS_ATTR_BOOL,
