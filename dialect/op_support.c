@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Helpers for op files: checks of operands and axes, dependencies, element counts.
+// Helpers for op files: checks of operands and axes, dependencies, element counts, pieces of loop nests.
 #include "dialect/op_support.h"
 
 struct anas_dep anas_dep_same(int out_dim) {
@@ -37,4 +37,37 @@ anas_status anas_check_axis(const struct anas_op *op, const char *attr, int64_t 
                      op->def->name, (long long)axis, anas_shape_text(&op->operand[0], text), -rank, rank - 1);
   *out_axis = (int)(axis < 0 ? axis + rank : axis);
   return ANAS_OK;
+}
+
+struct anas_attr anas_attr_extents(const struct anas_shape *shape) {
+  struct anas_attr attr = {.present = true};
+  attr.value.ints.count = shape->rank;
+  for (int i = 0; i < shape->rank; i++)
+    attr.value.ints.value[i] = shape->dim[i];
+  return attr;
+}
+
+struct anas_shape anas_extents_shape(const struct anas_attr *attr) {
+  struct anas_shape shape = {.rank = attr->value.ints.count, .element = ANAS_F32};
+  for (int i = 0; i < shape.rank; i++)
+    shape.dim[i] = attr->value.ints.value[i];
+  return shape;
+}
+
+int anas_nest_f32(struct anas_nest *nest, double value) {
+  return anas_nest_value(nest, "arith.constant %.8e : f32", (double)(float)value);
+}
+
+int anas_nest_i32(struct anas_nest *nest, int32_t value) {
+  return anas_nest_value(nest, "arith.constant %d : i32", value);
+}
+
+void anas_nest_loops(struct anas_nest *nest, const struct anas_shape *shape) {
+  for (int d = 0; d < shape->rank; d++)
+    anas_nest_loop(nest, shape->dim[d], false);
+}
+
+void anas_access_whole(struct anas_access *access, int rank) {
+  for (int d = 0; d < rank; d++)
+    anas_access_add(access, d, d, 1);
 }

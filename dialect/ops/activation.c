@@ -85,6 +85,38 @@ static const struct anas_sample smooth_samples[] = {
     {{"3x17xf32"}, "{}", "3x17xf32"},
 };
 
+// The gradients of gelu and swish need the operand; that of sigmoid is a function of the result.
+static anas_status gelu_forward(struct anas_train *train, struct anas_train_op *op) {
+  op->saved[0] = op->operand[0];
+  return anas_train_emit(train, "gelu_fwd", op->operand, 1, NULL, &op->result);
+}
+
+static anas_status gelu_backward(struct anas_train *train, struct anas_train_op *op) {
+  MlirValue in[] = {op->saved[0], op->grad_result};
+  return anas_train_emit(train, "gelu_bwd", in, 2, NULL, &op->grad_operand[0]);
+}
+
+static anas_status swish_forward(struct anas_train *train, struct anas_train_op *op) {
+  op->saved[0] = op->operand[0];
+  return anas_train_emit(train, "swish_fwd", op->operand, 1, NULL, &op->result);
+}
+
+static anas_status swish_backward(struct anas_train *train, struct anas_train_op *op) {
+  MlirValue in[] = {op->saved[0], op->grad_result};
+  return anas_train_emit(train, "swish_bwd", in, 2, NULL, &op->grad_operand[0]);
+}
+
+static anas_status sigmoid_forward(struct anas_train *train, struct anas_train_op *op) {
+  ANAS_RETURN_IF_ERROR(anas_train_emit(train, "sigmoid_fwd", op->operand, 1, NULL, &op->result));
+  op->saved[0] = op->result;
+  return ANAS_OK;
+}
+
+static anas_status sigmoid_backward(struct anas_train *train, struct anas_train_op *op) {
+  MlirValue in[] = {op->saved[0], op->grad_result};
+  return anas_train_emit(train, "sigmoid_bwd", in, 2, NULL, &op->grad_operand[0]);
+}
+
 static const struct anas_op_def gelu = {
     .name = "gelu",
     .summary = "Gaussian error linear unit, tanh approximation",
@@ -97,6 +129,8 @@ static const struct anas_op_def gelu = {
     .samples = smooth_samples,
     .num_samples = ANAS_COUNT(smooth_samples),
     .shape = anas_shape_same,
+    .forward = gelu_forward,
+    .backward = gelu_backward,
 };
 
 static const struct anas_op_def swish = {
@@ -109,6 +143,8 @@ static const struct anas_op_def swish = {
     .samples = smooth_samples,
     .num_samples = ANAS_COUNT(smooth_samples),
     .shape = anas_shape_same,
+    .forward = swish_forward,
+    .backward = swish_backward,
 };
 
 static const struct anas_op_def sigmoid = {
@@ -122,6 +158,123 @@ static const struct anas_op_def sigmoid = {
     .samples = smooth_samples,
     .num_samples = ANAS_COUNT(smooth_samples),
     .shape = anas_shape_same,
+    .forward = sigmoid_forward,
+    .backward = sigmoid_backward,
 };
 
-ANAS_OP_FAMILY(activation, &relu, &gelu, &swish, &sigmoid, &relu_fwd, &relu_bwd);
+static struct anas_nest *map1(struct anas_lowering *l, const char *kind) {
+  int in[] = {anas_lower_operand(l, 0)};
+  return anas_lower_map(l, kind, in, 1, anas_lower_result(l, 0));
+}
+
+static struct anas_nest *map2(struct anas_lowering *l, const char *kind) {
+  int in[] = {anas_lower_operand(l, 0), anas_lower_operand(l, 1)};
+  return anas_lower_map(l, kind, in, 2, anas_lower_result(l, 0));
+}
+
+// tanh(GELU_SCALE * (x + GELU_CUBE * x^3)) of %i0; *out_square is x^2.
+#define GELU_SCALE 0.79788456080286535588 // sqrt(2 / pi)
+#define GELU_CUBE 0.044715
+static int gelu_tanh(struct anas_nest *nest, int one, int *out_square) {
+  int square = anas_nest_value(nest, "arith.mulf %%i0, %%i0 : f32");
+  int cube = anas_nest_f32(nest, GELU_CUBE), scale = anas_nest_f32(nest, GELU_SCALE);
+  int scaled = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", square, cube);
+  int factor = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", scaled, one);
+  int x = anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", scale);
+  int inner = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d : f32", x, factor);
+  *out_square = square;
+  return anas_nest_value(nest, "math.tanh %%v%d : f32", inner);
+}
+
+static anas_status gelu_fwd_lower(const struct anas_op *op, struct anas_lowering *l) {
+  (void)op;
+  struct anas_nest *nest = map1(l, "gelu_fwd");
+  int square, one = anas_nest_f32(nest, 1), half = anas_nest_f32(nest, 0.5);
+  int tanh = gelu_tanh(nest, one, &square);
+  int weight = anas_nest_value(nest, "arith.addf %%v%d, %%v%d : f32", tanh, one);
+  int x = anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", half);
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.mulf %%v%d, %%v%d : f32", x, weight));
+  return ANAS_OK;
+}
+
+// dy * ((1 + t) / 2 + x / 2 * (1 - t^2) * GELU_SCALE * (1 + 3 GELU_CUBE x^2)), t the tanh of the forward pass.
+static anas_status gelu_bwd_lower(const struct anas_op *op, struct anas_lowering *l) {
+  (void)op;
+  struct anas_nest *nest = map2(l, "gelu_bwd");
+  int square, one = anas_nest_f32(nest, 1), half = anas_nest_f32(nest, 0.5);
+  int tanh = gelu_tanh(nest, one, &square);
+  int slope = anas_nest_f32(nest, GELU_SCALE * 0.5), curve = anas_nest_f32(nest, GELU_SCALE * 1.5 * GELU_CUBE);
+  int a = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", square, curve);
+  int b = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", a, slope);
+  int inner = anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", b);
+  int tt = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", tanh, tanh);
+  int sech = anas_nest_value(nest, "arith.subf %%v%d, %%v%d " ANAS_CONTRACT " : f32", one, tt);
+  int right = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", inner, sech);
+  int left = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", tanh, half);
+  int half_up = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", left, half);
+  int sum = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", half_up, right);
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.mulf %%i1, %%v%d : f32", sum));
+  return ANAS_OK;
+}
+
+// 1 / (1 + exp(-x)) of %i0: exp overflows to infinity and the quotient is then 0, as it should.
+static int logistic(struct anas_nest *nest, int one) {
+  int negated = anas_nest_value(nest, "arith.negf %%i0 : f32");
+  int exp = anas_nest_value(nest, "math.exp %%v%d : f32", negated);
+  int sum = anas_nest_value(nest, "arith.addf %%v%d, %%v%d : f32", exp, one);
+  return anas_nest_value(nest, "arith.divf %%v%d, %%v%d : f32", one, sum);
+}
+
+static anas_status swish_fwd_lower(const struct anas_op *op, struct anas_lowering *l) {
+  (void)op;
+  struct anas_nest *nest = map1(l, "swish_fwd");
+  int s = logistic(nest, anas_nest_f32(nest, 1));
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", s));
+  return ANAS_OK;
+}
+
+// dy * s * (1 + x * (1 - s)), s = sigmoid(x)
+static anas_status swish_bwd_lower(const struct anas_op *op, struct anas_lowering *l) {
+  (void)op;
+  struct anas_nest *nest = map2(l, "swish_bwd");
+  int one = anas_nest_f32(nest, 1), s = logistic(nest, one);
+  int rest = anas_nest_value(nest, "arith.subf %%v%d, %%v%d : f32", one, s);
+  int product = anas_nest_value(nest, "arith.mulf %%i0, %%v%d " ANAS_CONTRACT " : f32", rest);
+  int factor = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", product, one);
+  int slope = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d : f32", s, factor);
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.mulf %%i1, %%v%d : f32", slope));
+  return ANAS_OK;
+}
+
+static anas_status sigmoid_fwd_lower(const struct anas_op *op, struct anas_lowering *l) {
+  (void)op;
+  struct anas_nest *nest = map1(l, "sigmoid_fwd");
+  anas_nest_yield(nest, 0, "%%v%d", logistic(nest, anas_nest_f32(nest, 1)));
+  return ANAS_OK;
+}
+
+static anas_status sigmoid_bwd_lower(const struct anas_op *op, struct anas_lowering *l) {
+  (void)op;
+  struct anas_nest *nest = map2(l, "sigmoid_bwd");
+  int rest = anas_nest_value(nest, "arith.subf %%v%d, %%i0 : f32", anas_nest_f32(nest, 1));
+  int slope = anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", rest);
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.mulf %%i1, %%v%d : f32", slope));
+  return ANAS_OK;
+}
+
+#define TRAINING_OP(op, operands, text)                                                                                \
+  static const struct anas_op_def op = {.name = #op,                                                                   \
+                                        .level = ANAS_TRAINING,                                                        \
+                                        .summary = text,                                                               \
+                                        .num_operands = operands,                                                      \
+                                        .shape = anas_shape_same,                                                      \
+                                        .lower = op##_lower}
+TRAINING_OP(gelu_fwd, 1, "y = gelu(x)");
+TRAINING_OP(gelu_bwd, 2, "dx = dy * gelu'(x), from x and dy");
+TRAINING_OP(swish_fwd, 1, "y = x * sigmoid(x)");
+TRAINING_OP(swish_bwd, 2, "dx = dy * swish'(x), from x and dy");
+TRAINING_OP(sigmoid_fwd, 1, "y = sigmoid(x)");
+TRAINING_OP(sigmoid_bwd, 2, "dx = dy * y * (1 - y), from the result y and dy");
+
+ANAS_OP_FAMILY(activation, &relu, &gelu, &swish, &sigmoid, &relu_fwd, &relu_bwd, &gelu_fwd, &gelu_bwd, &swish_fwd,
+               &swish_bwd, &sigmoid_fwd, &sigmoid_bwd);

@@ -2,6 +2,9 @@
 // Dropout (Srivastava et al., 2014): in training, elements vanish with probability `rate` and the others grow by
 // 1 / (1 - rate).
 #include "dialect/op_support.h"
+#include "dialect/train.h"
+
+#include <mlir-c/BuiltinAttributes.h>
 
 enum { RATE, NUM_ATTRS };
 
@@ -33,6 +36,34 @@ static void dropout_cost(const struct anas_op *op, const struct anas_shape *resu
   out->flops = 0;
 }
 
+static anas_status emit_mask(struct anas_train *train, const struct anas_train_op *op, MlirValue x, int64_t stream,
+                             MlirValue *out_result) {
+  MlirValue in[] = {x, anas_train_seed(train)};
+  struct anas_attr attrs[] = {op->op->attr[RATE], ANAS_INT(stream)};
+  return anas_train_emit(train, "dropout_mask", in, 2, attrs, out_result);
+}
+
+static anas_status dropout_forward(struct anas_train *train, struct anas_train_op *op) {
+  if (!op->training || op->op->attr[RATE].value.f == 0) {
+    op->result = op->operand[0];
+    return ANAS_OK;
+  }
+  return emit_mask(train, op, op->operand[0], anas_train_stream(train), &op->result);
+}
+
+// The gradient passes through the same mask, drawn again from the same stream: nothing is stored.
+static anas_status dropout_backward(struct anas_train *train, struct anas_train_op *op) {
+  if (op->op->attr[RATE].value.f == 0) {
+    op->grad_operand[0] = op->grad_result;
+    return ANAS_OK;
+  }
+  MlirOperation forward = mlirOpResultGetOwner(op->result);
+  MlirAttribute stream = mlirOperationGetAttributeByName(forward, mlirStringRefCreateFromCString("stream"));
+  if (mlirAttributeIsNull(stream) || !mlirAttributeIsAInteger(stream))
+    return anas_fail(ANAS_INTERNAL, "'%s': the result of dropout does not come from 'anas.dropout_mask'", op->path);
+  return emit_mask(train, op, op->grad_result, mlirIntegerAttrGetValueInt(stream), &op->grad_operand[0]);
+}
+
 static const struct anas_sample dropout_samples[] = {
     {{"3x17xf32"}, "{rate = 0.2 : f32}", "3x17xf32"},
     {{"2x5x3x7xf32"}, "{rate = 0.5 : f32}", "2x5x3x7xf32"},
@@ -53,6 +84,90 @@ static const struct anas_op_def dropout = {
     .num_samples = ANAS_COUNT(dropout_samples),
     .shape = dropout_shape,
     .cost = dropout_cost,
+    .forward = dropout_forward,
+    .backward = dropout_backward,
 };
 
-ANAS_OP_FAMILY(dropout, &dropout);
+// ---- the mask
+
+enum { MASK_RATE, MASK_STREAM, NUM_MASK_ATTRS };
+
+static const struct anas_attr_def mask_attrs[NUM_MASK_ATTRS] = {
+    [MASK_RATE] = {.name = "rate", .kind = ANAS_ATTR_FLOAT, .required = true, .doc = "probability of a zero"},
+    [MASK_STREAM] = {.name = "stream", .kind = ANAS_ATTR_INT, .required = true, .doc = "tells the ops of a step apart"},
+};
+
+static anas_status mask_shape(const struct anas_op *op, struct anas_shape *out) {
+  const struct anas_shape *seed = &op->operand[1];
+  char text[128];
+  if (seed->rank != 1 || seed->dim[0] != 1 || seed->element != ANAS_I64)
+    return anas_fail(ANAS_INVALID, "the seed of 'anas.%s' must be tensor<1xi64>, got tensor<%s>", op->def->name,
+                     anas_shape_text(seed, text));
+  return dropout_shape(op, out);
+}
+
+// A 32-bit integer hash: two rounds of multiply and xor-shift.
+static int mix(struct anas_nest *nest, int x) {
+  static const struct {
+    int shift;
+    uint32_t factor;
+  } rounds[] = {{16, 0x7feb352d}, {15, 0x846ca68b}, {16, 1}};
+  for (int i = 0; i < ANAS_COUNT(rounds); i++) {
+    int shift = anas_nest_i32(nest, rounds[i].shift);
+    int high = anas_nest_value(nest, "arith.shrui %%v%d, %%v%d : i32", x, shift);
+    x = anas_nest_value(nest, "arith.xori %%v%d, %%v%d : i32", x, high);
+    if (rounds[i].factor == 1) continue;
+    int factor = anas_nest_i32(nest, (int32_t)rounds[i].factor);
+    x = anas_nest_value(nest, "arith.muli %%v%d, %%v%d : i32", x, factor);
+  }
+  return x;
+}
+
+// An element is kept if mix(position ^ key) >= rate * 2^32, key = mix(mix(low(seed) ^ stream') ^ high(seed)): the key
+// does not change inside the nest, and an element costs one hash.
+static anas_status mask_lower(const struct anas_op *op, struct anas_lowering *l) {
+  int in[] = {anas_lower_operand(l, 0), anas_lower_operand(l, 1)};
+  struct anas_nest *nest = anas_lower_map(l, "dropout_mask", in, 2, anas_lower_result(l, 0));
+  double rate = op->attr[MASK_RATE].value.f, scaled = rate * 4294967296.0;
+  uint32_t threshold = scaled >= 4294967295.0 ? UINT32_MAX : (uint32_t)scaled;
+  uint32_t stream = (uint32_t)op->attr[MASK_STREAM].value.i * UINT32_C(0x9e3779b9);
+
+  int low = anas_nest_value(nest, "arith.trunci %%i1 : i64 to i32");
+  int half = anas_nest_value(nest, "arith.constant 32 : i64");
+  int shifted = anas_nest_value(nest, "arith.shrui %%i1, %%v%d : i64", half);
+  int high = anas_nest_value(nest, "arith.trunci %%v%d : i64 to i32", shifted);
+  int salt = anas_nest_i32(nest, (int32_t)stream);
+  int key = mix(nest, anas_nest_value(nest, "arith.xori %%v%d, %%v%d : i32", low, salt));
+  key = mix(nest, anas_nest_value(nest, "arith.xori %%v%d, %%v%d : i32", key, high));
+
+  int position = -1;
+  for (int d = 0; d < op->operand[0].rank; d++) {
+    int index = anas_nest_value(nest, "linalg.index %d : index", d);
+    int digit = anas_nest_value(nest, "arith.index_cast %%v%d : index to i32", index);
+    if (d) {
+      int extent = anas_nest_i32(nest, (int32_t)op->operand[0].dim[d]);
+      int before = anas_nest_value(nest, "arith.muli %%v%d, %%v%d : i32", position, extent);
+      digit = anas_nest_value(nest, "arith.addi %%v%d, %%v%d : i32", before, digit);
+    }
+    position = digit;
+  }
+  int hash = mix(nest, anas_nest_value(nest, "arith.xori %%v%d, %%v%d : i32", position, key));
+  int kept = anas_nest_value(nest, "arith.cmpi uge, %%v%d, %%v%d : i32", hash, anas_nest_i32(nest, (int32_t)threshold));
+  int grown = anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", anas_nest_f32(nest, 1 / (1 - rate)));
+  int zero = anas_nest_f32(nest, 0);
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.select %%v%d, %%v%d, %%v%d : f32", kept, grown, zero));
+  return ANAS_OK;
+}
+
+static const struct anas_op_def dropout_mask = {
+    .name = "dropout_mask",
+    .level = ANAS_TRAINING,
+    .summary = "x / (1 - rate) or 0, by a hash of seed, stream and position; the same for x and its gradient",
+    .num_operands = 2,
+    .attrs = mask_attrs,
+    .num_attrs = NUM_MASK_ATTRS,
+    .shape = mask_shape,
+    .lower = mask_lower,
+};
+
+ANAS_OP_FAMILY(dropout, &dropout, &dropout_mask);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Elementwise arithmetic with numpy broadcasting: identity, add, mul and scalar_mul.
 #include "dialect/op_support.h"
+#include "dialect/train.h"
 
 #include <math.h>
 
@@ -10,6 +11,18 @@ static void free_of_charge(const struct anas_op *op, const struct anas_shape *re
   (void)op;
   (void)result;
   out->flops = 0;
+}
+
+static anas_status identity_forward(struct anas_train *train, struct anas_train_op *op) {
+  (void)train;
+  op->result = op->operand[0];
+  return ANAS_OK;
+}
+
+static anas_status identity_backward(struct anas_train *train, struct anas_train_op *op) {
+  (void)train;
+  op->grad_operand[0] = op->grad_result;
+  return ANAS_OK;
 }
 
 static const struct anas_sample identity_samples[] = {
@@ -28,6 +41,8 @@ static const struct anas_op_def identity = {
     .num_samples = ANAS_COUNT(identity_samples),
     .shape = anas_shape_same,
     .cost = free_of_charge,
+    .forward = identity_forward,
+    .backward = identity_backward,
 };
 
 // ---- add, mul
@@ -38,6 +53,44 @@ static anas_status binary_shape(const struct anas_op *op, struct anas_shape *out
     return anas_fail(ANAS_INVALID, "operands of 'anas.%s' have different element types: tensor<%s> and tensor<%s>",
                      op->def->name, anas_shape_text(&op->operand[0], a), anas_shape_text(&op->operand[1], b));
   return anas_shape_broadcast(op, out);
+}
+
+static anas_status add_forward(struct anas_train *train, struct anas_train_op *op) {
+  return anas_train_emit(train, "add_fwd", op->operand, 2, NULL, &op->result);
+}
+
+// A broadcast operand receives the sum over the elements it was broadcast to.
+static anas_status add_backward(struct anas_train *train, struct anas_train_op *op) {
+  for (int k = 0; k < 2; k++) {
+    const struct anas_shape *operand = &op->op->operand[k];
+    if (!op->need_operand[k]) continue;
+    if (anas_shape_equal(operand, &op->result_type)) {
+      op->grad_operand[k] = op->grad_result;
+      continue;
+    }
+    struct anas_attr attrs[] = {anas_attr_extents(operand)};
+    ANAS_RETURN_IF_ERROR(anas_train_emit(train, "sum_to", &op->grad_result, 1, attrs, &op->grad_operand[k]));
+  }
+  return ANAS_OK;
+}
+
+static anas_status mul_forward(struct anas_train *train, struct anas_train_op *op) {
+  op->saved[0] = op->operand[0];
+  op->saved[1] = op->operand[1];
+  return anas_train_emit(train, "mul_fwd", op->operand, 2, NULL, &op->result);
+}
+
+static anas_status mul_backward(struct anas_train *train, struct anas_train_op *op) {
+  for (int k = 0; k < 2; k++) {
+    const struct anas_shape *operand = &op->op->operand[k];
+    if (!op->need_operand[k]) continue;
+    MlirValue in[] = {op->grad_result, op->saved[1 - k]};
+    struct anas_attr attrs[] = {anas_attr_extents(operand)};
+    bool whole = anas_shape_equal(operand, &op->result_type);
+    ANAS_RETURN_IF_ERROR(
+        anas_train_emit(train, whole ? "mul_fwd" : "mul_sum_to", in, 2, whole ? NULL : attrs, &op->grad_operand[k]));
+  }
+  return ANAS_OK;
 }
 
 static const struct anas_sample binary_samples[] = {
@@ -58,6 +111,8 @@ static const struct anas_op_def add = {
     .samples = binary_samples,
     .num_samples = ANAS_COUNT(binary_samples),
     .shape = binary_shape,
+    .forward = add_forward,
+    .backward = add_backward,
 };
 
 static const struct anas_op_def mul = {
@@ -72,6 +127,119 @@ static const struct anas_op_def mul = {
     .samples = binary_samples,
     .num_samples = ANAS_COUNT(binary_samples),
     .shape = binary_shape,
+    .forward = mul_forward,
+    .backward = mul_backward,
+};
+
+static anas_status binary_lower(struct anas_lowering *l, const char *kind, const char *operation) {
+  int in[] = {anas_lower_operand(l, 0), anas_lower_operand(l, 1)};
+  struct anas_nest *nest = anas_lower_map(l, kind, in, 2, anas_lower_result(l, 0));
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "%s %%i0, %%i1 " ANAS_CONTRACT " : f32", operation));
+  return ANAS_OK;
+}
+
+static anas_status add_fwd_lower(const struct anas_op *op, struct anas_lowering *l) {
+  (void)op;
+  return binary_lower(l, "add_fwd", "arith.addf");
+}
+
+static anas_status mul_fwd_lower(const struct anas_op *op, struct anas_lowering *l) {
+  (void)op;
+  return binary_lower(l, "mul_fwd", "arith.mulf");
+}
+
+static const struct anas_op_def add_fwd = {
+    .name = "add_fwd",
+    .level = ANAS_TRAINING,
+    .summary = "y = a + b, numpy broadcasting",
+    .num_operands = 2,
+    .shape = binary_shape,
+    .lower = add_fwd_lower,
+};
+
+static const struct anas_op_def mul_fwd = {
+    .name = "mul_fwd",
+    .level = ANAS_TRAINING,
+    .summary = "y = a * b, numpy broadcasting",
+    .num_operands = 2,
+    .shape = binary_shape,
+    .lower = mul_fwd_lower,
+};
+
+// ---- sums over broadcast dimensions
+
+static const struct anas_attr_def sum_to_attrs[] = {
+    {.name = "shape", .kind = ANAS_ATTR_INTS, .required = true, .doc = "extents of the result"},
+};
+
+static anas_status sum_to_shape(const struct anas_op *op, struct anas_shape *out) {
+  const struct anas_shape *x = &op->operand[0];
+  struct anas_shape result = anas_extents_shape(&op->attr[0]);
+  bool fits = result.rank <= x->rank;
+  for (int i = 1; fits && i <= result.rank; i++)
+    fits = result.dim[result.rank - i] == x->dim[x->rank - i] || result.dim[result.rank - i] == 1;
+  char a[128], b[128];
+  if (!fits)
+    return anas_fail(ANAS_INVALID, "'anas.%s' cannot sum tensor<%s> to tensor<%s>, which does not broadcast to it",
+                     op->def->name, anas_shape_text(x, a), anas_shape_text(&result, b));
+  out[0] = result;
+  return ANAS_OK;
+}
+
+// Loops over operand 0; dimensions that the result lacks, or has with extent 1, are summed.
+static struct anas_nest *sum_to_nest(const struct anas_op *op, struct anas_lowering *l, const char *kind) {
+  const struct anas_shape *x = &op->operand[0];
+  struct anas_shape result = anas_extents_shape(&op->attr[0]);
+  struct anas_nest *nest = anas_lower_nest(l, kind);
+  int missing = x->rank - result.rank;
+  for (int i = 0; i < x->rank; i++)
+    anas_nest_loop(nest, x->dim[i], i < missing || result.dim[i - missing] != x->dim[i]);
+  anas_access_whole(anas_nest_in(nest, anas_lower_operand(l, 0)), x->rank);
+  struct anas_access *access = anas_nest_out(nest, anas_lower_result(l, 0), ANAS_FILL_ZERO);
+  for (int i = missing; i < x->rank; i++)
+    if (result.dim[i - missing] == x->dim[i]) anas_access_add(access, i - missing, i, 1);
+  return nest;
+}
+
+static anas_status sum_to_lower(const struct anas_op *op, struct anas_lowering *l) {
+  struct anas_nest *nest = sum_to_nest(op, l, "sum_to");
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.addf %%o0, %%i0 : f32"));
+  return ANAS_OK;
+}
+
+static anas_status mul_sum_to_lower(const struct anas_op *op, struct anas_lowering *l) {
+  struct anas_nest *nest = sum_to_nest(op, l, "mul_sum_to");
+  const struct anas_shape *x = &op->operand[0], *b = &op->operand[1];
+  struct anas_access *access = anas_nest_in(nest, anas_lower_operand(l, 1));
+  for (int i = 0; i < b->rank; i++) {
+    int loop = x->rank - b->rank + i;
+    if (b->dim[i] == x->dim[loop]) anas_access_add(access, i, loop, 1);
+  }
+  int product = anas_nest_value(nest, "arith.mulf %%i0, %%i1 " ANAS_CONTRACT " : f32");
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.addf %%o0, %%v%d " ANAS_CONTRACT " : f32", product));
+  return ANAS_OK;
+}
+
+static const struct anas_op_def sum_to = {
+    .name = "sum_to",
+    .level = ANAS_TRAINING,
+    .summary = "sum over the dimensions in which the result was broadcast to the operand",
+    .num_operands = 1,
+    .attrs = sum_to_attrs,
+    .num_attrs = 1,
+    .shape = sum_to_shape,
+    .lower = sum_to_lower,
+};
+
+static const struct anas_op_def mul_sum_to = {
+    .name = "mul_sum_to",
+    .level = ANAS_TRAINING,
+    .summary = "sum_to of the product with a second operand, which broadcasts to the first",
+    .num_operands = 2,
+    .attrs = sum_to_attrs,
+    .num_attrs = 1,
+    .shape = sum_to_shape,
+    .lower = mul_sum_to_lower,
 };
 
 // ---- scalar_mul
@@ -92,6 +260,21 @@ static anas_status scalar_mul_shape(const struct anas_op *op, struct anas_shape 
   return anas_shape_same(op, out);
 }
 
+static double scalar_factor(const struct anas_op *op) {
+  const struct anas_shape *x = &op->operand[0];
+  return op->attr[CONSTANT].present ? op->attr[CONSTANT].value.f : 1 / sqrt((double)x->dim[x->rank - 1]);
+}
+
+static anas_status scalar_mul_forward(struct anas_train *train, struct anas_train_op *op) {
+  struct anas_attr attrs[] = {ANAS_FLOAT(scalar_factor(op->op))};
+  return anas_train_emit(train, "scale", op->operand, 1, attrs, &op->result);
+}
+
+static anas_status scalar_mul_backward(struct anas_train *train, struct anas_train_op *op) {
+  struct anas_attr attrs[] = {ANAS_FLOAT(scalar_factor(op->op))};
+  return anas_train_emit(train, "scale", &op->grad_result, 1, attrs, &op->grad_operand[0]);
+}
+
 static const struct anas_sample scalar_mul_samples[] = {
     {{"2x3x5x7xf32"}, "{}", "2x3x5x7xf32"},
     {{"3x11xf32"}, "{constant = -2.5 : f32}", "3x11xf32"},
@@ -109,6 +292,31 @@ static const struct anas_op_def scalar_mul = {
     .samples = scalar_mul_samples,
     .num_samples = ANAS_COUNT(scalar_mul_samples),
     .shape = scalar_mul_shape,
+    .forward = scalar_mul_forward,
+    .backward = scalar_mul_backward,
 };
 
-ANAS_OP_FAMILY(elementwise, &identity, &add, &mul, &scalar_mul);
+static const struct anas_attr_def scale_attrs[] = {
+    {.name = "factor", .kind = ANAS_ATTR_FLOAT, .required = true, .doc = "what to multiply with"},
+};
+
+static anas_status scale_lower(const struct anas_op *op, struct anas_lowering *l) {
+  int in[] = {anas_lower_operand(l, 0)};
+  struct anas_nest *nest = anas_lower_map(l, "scale", in, 1, anas_lower_result(l, 0));
+  int factor = anas_nest_f32(nest, op->attr[0].value.f);
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.mulf %%i0, %%v%d " ANAS_CONTRACT " : f32", factor));
+  return ANAS_OK;
+}
+
+static const struct anas_op_def scale = {
+    .name = "scale",
+    .level = ANAS_TRAINING,
+    .summary = "y = factor * x",
+    .num_operands = 1,
+    .attrs = scale_attrs,
+    .num_attrs = 1,
+    .shape = anas_shape_same,
+    .lower = scale_lower,
+};
+
+ANAS_OP_FAMILY(elementwise, &identity, &add, &mul, &scalar_mul, &add_fwd, &mul_fwd, &sum_to, &mul_sum_to, &scale);

@@ -4,6 +4,7 @@
 
 #include "dialect/op_support.h"
 #include "dialect/ops/conv.h"
+#include "dialect/train.h"
 
 #define MAX_INT (1 << 20) // keeps every product of extents far from overflow
 
@@ -135,6 +136,52 @@ static void pool_cost(const struct anas_op *op, const struct anas_shape *result,
   out->flops = anas_example_elements(result) * anas_pool_positions(&pool);
 }
 
+// Attributes of the training ops: one entry a dimension; backward also has the extents of the operand.
+static anas_status training_attrs(const struct anas_op *op, struct anas_attr out[ANAS_POOL_ATTRS]) {
+  struct anas_pool pool;
+  ANAS_RETURN_IF_ERROR(pool_geometry(op, &pool));
+  struct anas_attr window = {.present = true}, strides = {.present = true};
+  window.value.ints.count = strides.value.ints.count = pool.spatial;
+  for (int d = 0; d < pool.spatial; d++) {
+    window.value.ints.value[d] = pool.dim[d].window;
+    strides.value.ints.value[d] = pool.dim[d].stride;
+  }
+  out[ANAS_POOL_WINDOW] = window;
+  out[ANAS_POOL_STRIDES] = strides;
+  out[ANAS_POOL_PADDING] = (struct anas_attr)ANAS_INT(op->attr[PADDING].value.i);
+  out[ANAS_POOL_SHAPE] = anas_attr_extents(&op->operand[0]);
+  return ANAS_OK;
+}
+
+static anas_status avg_pool_forward(struct anas_train *train, struct anas_train_op *op) {
+  struct anas_attr attrs[ANAS_POOL_ATTRS];
+  ANAS_RETURN_IF_ERROR(training_attrs(op->op, attrs));
+  return anas_train_emit(train, "avg_pool_fwd", op->operand, 1, attrs, &op->result);
+}
+
+static anas_status avg_pool_backward(struct anas_train *train, struct anas_train_op *op) {
+  struct anas_attr attrs[ANAS_POOL_ATTRS];
+  ANAS_RETURN_IF_ERROR(training_attrs(op->op, attrs));
+  return anas_train_emit(train, "avg_pool_bwd", &op->grad_result, 1, attrs, &op->grad_operand[0]);
+}
+
+static anas_status max_pool_forward(struct anas_train *train, struct anas_train_op *op) {
+  struct anas_attr attrs[ANAS_POOL_ATTRS];
+  MlirValue results[2];
+  ANAS_RETURN_IF_ERROR(training_attrs(op->op, attrs));
+  ANAS_RETURN_IF_ERROR(anas_train_emit(train, "max_pool_fwd", op->operand, 1, attrs, results));
+  op->result = results[0];
+  op->saved[0] = results[1];
+  return ANAS_OK;
+}
+
+static anas_status max_pool_backward(struct anas_train *train, struct anas_train_op *op) {
+  struct anas_attr attrs[ANAS_POOL_ATTRS];
+  MlirValue in[] = {op->grad_result, op->saved[0]};
+  ANAS_RETURN_IF_ERROR(training_attrs(op->op, attrs));
+  return anas_train_emit(train, "max_pool_bwd", in, 2, attrs, &op->grad_operand[0]);
+}
+
 static const struct anas_sample pool_samples[] = {
     {{"2x4x6x5xf32"}, "{window = 2 : i64, strides = 2 : i64}", "2x2x3x5xf32"},
     {{"2x5x7x3xf32"}, "{window = array<i64: 3, 2>, strides = array<i64: 2, 3>, padding = \"SAME\"}", "2x3x3x3xf32"},
@@ -158,6 +205,8 @@ static const struct anas_op_def avg_pool = {
     .shape = pool_shape,
     .deps = pool_deps,
     .cost = pool_cost,
+    .forward = avg_pool_forward,
+    .backward = avg_pool_backward,
 };
 
 static const struct anas_op_def max_pool = {
@@ -178,6 +227,8 @@ static const struct anas_op_def max_pool = {
     .shape = pool_shape,
     .deps = pool_deps,
     .cost = pool_cost,
+    .forward = max_pool_forward,
+    .backward = max_pool_backward,
 };
 
 ANAS_OP_FAMILY(pool, &avg_pool, &max_pool);

@@ -19,6 +19,9 @@ struct anas_pool {
 anas_status anas_pool_init(const struct anas_op *op, const struct anas_shape *input, const struct anas_ints *window,
                            const struct anas_ints *strides, bool same, struct anas_pool *out);
 struct anas_shape anas_pool_result(const struct anas_pool *pool, const struct anas_shape *input);
+// Attributes of the training ops, in this order; the forward ops lack the last one.
+enum { ANAS_POOL_WINDOW, ANAS_POOL_STRIDES, ANAS_POOL_PADDING, ANAS_POOL_SHAPE, ANAS_POOL_ATTRS };
+
 int64_t anas_pool_positions(const struct anas_pool *pool); // elements of a window, padding included
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Ops that only give the same elements another shape: flatten.
 #include "dialect/op_support.h"
+#include "dialect/train.h"
 
 static anas_status flatten_shape(const struct anas_op *op, struct anas_shape *out) {
   const struct anas_shape *x = &op->operand[0];
@@ -28,6 +29,16 @@ static void flatten_cost(const struct anas_op *op, const struct anas_shape *resu
   out->flops = 0;
 }
 
+static anas_status flatten_forward(struct anas_train *train, struct anas_train_op *op) {
+  struct anas_attr attrs[] = {anas_attr_extents(&op->result_type)};
+  return anas_train_emit(train, "view", op->operand, 1, attrs, &op->result);
+}
+
+static anas_status flatten_backward(struct anas_train *train, struct anas_train_op *op) {
+  struct anas_attr attrs[] = {anas_attr_extents(&op->op->operand[0])};
+  return anas_train_emit(train, "view", &op->grad_result, 1, attrs, &op->grad_operand[0]);
+}
+
 static const struct anas_sample flatten_samples[] = {
     {{"2x5x3x7xf32"}, "{}", "2x105xf32"},
     {{"3x11xf32"}, "{}", "3x11xf32"},
@@ -46,6 +57,40 @@ static const struct anas_op_def flatten = {
     .shape = flatten_shape,
     .deps = flatten_deps,
     .cost = flatten_cost,
+    .forward = flatten_forward,
+    .backward = flatten_backward,
 };
 
-ANAS_OP_FAMILY(shape_ops, &flatten);
+static const struct anas_attr_def view_attrs[] = {
+    {.name = "shape", .kind = ANAS_ATTR_INTS, .required = true, .doc = "extents of the result"},
+};
+
+static anas_status view_shape(const struct anas_op *op, struct anas_shape *out) {
+  struct anas_shape result = anas_extents_shape(&op->attr[0]);
+  char a[128], b[128];
+  result.element = op->operand[0].element;
+  if (anas_shape_elements(&result) != anas_shape_elements(&op->operand[0]))
+    return anas_fail(ANAS_INVALID, "'anas.%s' cannot see tensor<%s> as tensor<%s>: the numbers of elements differ",
+                     op->def->name, anas_shape_text(&op->operand[0], a), anas_shape_text(&result, b));
+  out[0] = result;
+  return ANAS_OK;
+}
+
+static anas_status view_lower(const struct anas_op *op, struct anas_lowering *l) {
+  (void)op;
+  anas_lower_alias(l, 0, 0);
+  return ANAS_OK;
+}
+
+static const struct anas_op_def view = {
+    .name = "view",
+    .level = ANAS_TRAINING,
+    .summary = "the same storage under another shape",
+    .num_operands = 1,
+    .attrs = view_attrs,
+    .num_attrs = 1,
+    .shape = view_shape,
+    .lower = view_lower,
+};
+
+ANAS_OP_FAMILY(shape_ops, &flatten, &view);
