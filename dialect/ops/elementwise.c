@@ -169,7 +169,7 @@ static const struct anas_op_def mul_fwd = {
 // ---- sums over broadcast dimensions
 
 static const struct anas_attr_def sum_to_attrs[] = {
-    {.name = "shape", .kind = ANAS_ATTR_INTS, .required = true, .doc = "extents of the result"},
+    {.name = "shape", .kind = ANAS_ATTR_INTS, .required = true, .list = true, .doc = "extents of the result"},
 };
 
 static anas_status sum_to_shape(const struct anas_op *op, struct anas_shape *out) {

@@ -21,6 +21,7 @@ static const struct anas_attr_def pool_attrs[ANAS_POOL_ATTRS] = {
     [ANAS_POOL_SHAPE] = {.name = "shape",
                          .kind = ANAS_ATTR_INTS,
                          .required = true,
+                         .list = true,
                          .doc = "extents of the tensor that was pooled"},
 };
 

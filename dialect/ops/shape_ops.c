@@ -62,7 +62,7 @@ static const struct anas_op_def flatten = {
 };
 
 static const struct anas_attr_def view_attrs[] = {
-    {.name = "shape", .kind = ANAS_ATTR_INTS, .required = true, .doc = "extents of the result"},
+    {.name = "shape", .kind = ANAS_ATTR_INTS, .required = true, .list = true, .doc = "extents of the result"},
 };
 
 static anas_status view_shape(const struct anas_op *op, struct anas_shape *out) {
