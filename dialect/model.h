@@ -109,7 +109,7 @@ anas_status anas_model_infer_shapes(struct anas_model *model);
 
 // Verifies everything import and shape inference check, plus: names of parameterised ops present and unique, no
 // recursion, every function reachable result used consistently. Emits diagnostics.
-anas_status anas_model_verify(struct anas_model *model);
+anas_status anas_model_verify(const struct anas_model *model);
 
 // Removes nodes whose results are unused, and private functions nobody calls.
 void anas_model_remove_dead(struct anas_model *model);
