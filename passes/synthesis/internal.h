@@ -19,6 +19,9 @@ bool anas_prefix_append(const struct anas_target *targets, int num_targets, cons
                         const struct anas_node *op, struct anas_prefix *out_after);
 // Sum over properties of the largest distance in any context; negative: infeasible.
 double anas_prefix_distance(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix);
+// Is the target out of reach for good? An input dimension that no longer reaches any dimension of the value stays lost,
+// whatever follows, because composition with NONE is NONE.
+bool anas_prefix_is_dead_end(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix);
 // Distance of a whole chain, inferred from the start; negative: infeasible or ill-typed.
 double anas_chain_distance(const struct anas_target *targets, int num_targets, const struct anas_node *chain,
                            int num_nodes);

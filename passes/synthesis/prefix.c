@@ -51,6 +51,22 @@ double anas_prefix_distance(const struct anas_target *targets, int num_targets, 
   return shape + depth + mixing;
 }
 
+static bool is_zero(const uint8_t *row, int count) {
+  for (int j = 0; j < count; j++)
+    if (row[j] != ANAS_PAIR_NONE) return false;
+  return true;
+}
+
+bool anas_prefix_is_dead_end(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix) {
+  for (int t = 0; t < num_targets; t++) {
+    const struct anas_mixing *required = &targets[t].mixing, *actual = &prefix[t].mixing;
+    if (!targets[t].require_mixing) continue;
+    for (int i = 0; i < required->rows; i++)
+      if (is_zero(actual->pair[i], actual->columns) && !is_zero(required->pair[i], required->columns)) return true;
+  }
+  return false;
+}
+
 double anas_chain_distance(const struct anas_target *targets, int num_targets, const struct anas_node *chain,
                            int num_nodes) {
   struct anas_prefix *prefix = anas_calloc((size_t)num_targets, sizeof *prefix);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Progressive synthesis of a chain (spec 3.7): append the op that comes closest, or a random one that prefers to.
 // Differences from the reference, all of them repairs: the progress filter is in force, the exact feature count and the
-// greedy end use the true length limit, and what the chain satisfies is checked again at the end.
+// greedy end use the true length limit, prefixes that have lost a required pairing are not entered, and what the chain
+// satisfies is checked again at the end.
 #include "passes/synthesis/internal.h"
 
 #include "runtime/support/memory.h"
@@ -66,6 +67,7 @@ static bool evaluate(struct search *search, double last) {
     if (!anas_prefix_append(search->targets, search->num_targets, search->prefix, &symbol->op, search->after)) continue;
     double distance = anas_prefix_distance(search->targets, search->num_targets, search->after);
     if (distance < 0 || (must_progress && distance >= last)) continue;
+    if (distance > 0 && anas_prefix_is_dead_end(search->targets, search->num_targets, search->after)) continue;
     search->distance[s] = distance;
     any = true;
   }
