@@ -135,6 +135,9 @@ static int run_in_child(void) {
 // With and without the shutdown that callers are asked for: a child never waits for threads it does not have.
 static void test_fork(void **state) {
   (void)state;
+#ifdef __SANITIZE_THREAD__
+  skip(); // ThreadSanitizer does not support threads in a forked child
+#endif
   for (int shutdown = 0; shutdown < 2; shutdown++) {
     anas_team_set_size(3);
     check_counts(100, 1, 3);

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Kernel-stage module to running code: image, stock lowering, objects, loading, calls, profile, and the errors of each.
+#include "dialect/context.h"
+#include "passes/cpu/cpu.h"
+#include "passes/lower/image.h"
+#include "runtime/team.h"
+#include "test/unit/kernel_stage.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+#include <math.h>
+#include <mlir-c/Diagnostics.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <cmocka.h>
+
+struct fixture {
+  MlirContext context;
+  struct anas_cpu_target target;
+  char *cpu, *features;
+};
+
+static MlirLogicalResult swallow(MlirDiagnostic diagnostic, void *data) {
+  (void)diagnostic;
+  (void)data;
+  return mlirLogicalResultSuccess();
+}
+
+static int setup(void **state) {
+  struct fixture *fixture = anas_alloc(sizeof *fixture);
+  fixture->context = anas_context_create(false);
+  mlirContextAttachDiagnosticHandler(fixture->context, swallow, NULL, NULL);
+  fixture->cpu = LLVMGetHostCPUName();
+  fixture->features = LLVMGetHostCPUFeatures();
+  fixture->target = (struct anas_cpu_target){fixture->cpu, fixture->features, 8, 16};
+  *state = fixture;
+  return 0;
+}
+
+static int teardown(void **state) {
+  struct fixture *fixture = *state;
+  mlirContextDestroy(fixture->context);
+  LLVMDisposeMessage(fixture->cpu);
+  LLVMDisposeMessage(fixture->features);
+  free(fixture);
+  return 0;
+}
+
+static MlirModule parse(struct fixture *fixture, const char *text) {
+  MlirModule module = {NULL};
+  anas_status status = anas_parse(fixture->context, text, strlen(text), "test", &module);
+  if (status != ANAS_OK) print_error("%s\n", anas_error_message());
+  assert_int_equal(status, ANAS_OK);
+  return module;
+}
+
+static struct anas_object emit_reference(struct fixture *fixture, const char *text) {
+  MlirModule module = parse(fixture, text);
+  struct anas_object object = {0};
+  anas_status status = anas_cpu_reference_to_llvm(module);
+  if (status == ANAS_OK) status = anas_cpu_emit_object(module, &fixture->target, &object);
+  if (status != ANAS_OK) print_error("%s\n", anas_error_message());
+  assert_int_equal(status, ANAS_OK);
+  mlirModuleDestroy(module);
+  return object;
+}
+
+static struct anas_program_image make_image(struct fixture *fixture, const char *text) {
+  MlirModule module = parse(fixture, text);
+  struct anas_program_image image;
+  struct anas_unit *units;
+  int num_units;
+  anas_status status = anas_image_from_module(module, &image, &units, &num_units);
+  if (status != ANAS_OK) print_error("%s\n", anas_error_message());
+  assert_int_equal(status, ANAS_OK);
+  mlirModuleDestroy(module);
+  image.objects = anas_arena_alloc(&image.memory, (size_t)num_units * sizeof *image.objects);
+  for (int i = 0; i < num_units; i++)
+    image.objects[image.num_objects++] = emit_reference(fixture, units[i].text);
+  anas_units_destroy(units, num_units);
+  return image;
+}
+
+static struct anas_program *load(struct fixture *fixture) {
+  struct anas_program_image image = make_image(fixture, stage_text);
+  struct anas_program *program = NULL;
+  anas_status status = anas_program_load(&image, &program);
+  if (status != ANAS_OK) print_error("%s\n", anas_error_message());
+  assert_int_equal(status, ANAS_OK);
+  return program;
+}
+
+static void test_image(void **state) {
+  struct anas_program_image image = make_image(*state, stage_text);
+  assert_int_equal(image.batch, 4);
+  assert_int_equal(image.classes, 6);
+  assert_int_equal(image.height * image.width, 1);
+  assert_int_equal(image.channels, 6);
+  assert_int_equal(image.arena_bytes, 4096);
+  assert_int_equal(image.params_bytes, 64);
+  assert_int_equal(image.num_tensors, 1);
+  assert_string_equal(image.tensors[0].name, "main/scale/weight");
+  assert_string_equal(image.tensors[0].init, "ones");
+  assert_int_equal(image.tensors[0].role, ANAS_TENSOR_PARAM);
+  assert_int_equal(image.tensors[0].rank, 1);
+  assert_int_equal(image.tensors[0].count, 6);
+  assert_int_equal(image.logits.offset, STAGE_LOGITS);
+  assert_int_equal(image.logits.bytes, 96);
+  assert_int_equal(image.num_kernels, 3);
+  assert_string_equal(image.kernels[0].symbol, "k_scale");
+  assert_string_equal(image.kernels[1].kind, "mean_fwd");
+  assert_int_equal(image.kernels[0].calls, 1); // per training step: the call in @infer does not count
+  assert_true(image.kernels[2].flops == 72.0);
+  assert_int_equal(image.num_objects, 5);
+  anas_program_image_deinit(&image);
+}
+
+static void fill(struct anas_program *program, float *image) {
+  char *arena = anas_program_arena(program);
+  float *weight = anas_program_params(program), rate = 0.5f;
+  for (int i = 0; i < STAGE_BATCH * STAGE_FEATURES; i++)
+    image[i] = (float)(i % 7) - 2.5f;
+  for (int i = 0; i < STAGE_FEATURES; i++)
+    weight[i] = 1.0f + (float)i;
+  memcpy(arena + STAGE_IMAGE, image, STAGE_BATCH * STAGE_FEATURES * sizeof *image);
+  memcpy(arena + STAGE_RATE, &rate, sizeof rate);
+}
+
+static void test_run(void **state) {
+  struct anas_program *program = load(*state);
+  char *arena = anas_program_arena(program);
+  float *weight = anas_program_params(program), image[STAGE_BATCH * STAGE_FEATURES];
+  assert_int_equal((uintptr_t)arena % 64, 0);
+  assert_int_equal((uintptr_t)weight % 64, 0);
+  for (int i = 0; i < 4096; i++)
+    assert_int_equal(arena[i], 0);
+  fill(program, image);
+  float expected_weight[STAGE_FEATURES], expected_loss = 0;
+  for (int f = 0; f < STAGE_FEATURES; f++)
+    expected_weight[f] = 1.0f + (float)f;
+  for (int b = 0; b < STAGE_BATCH; b++)
+    for (int f = 0; f < STAGE_FEATURES; f++)
+      expected_loss += image[b * STAGE_FEATURES + f] * expected_weight[f] / 24.0f;
+  for (int f = 0; f < STAGE_FEATURES; f++)
+    for (int b = 0; b < STAGE_BATCH; b++)
+      expected_weight[f] -= image[b * STAGE_FEATURES + f] / 4.0f * 0.5f;
+
+  anas_program_train_step(program);
+  float loss;
+  memcpy(&loss, arena + STAGE_LOSS, sizeof loss);
+  assert_true(fabsf(loss - expected_loss) <= 1e-5f * fabsf(expected_loss));
+  for (int f = 0; f < STAGE_FEATURES; f++)
+    assert_true(weight[f] == expected_weight[f]); // exact in binary
+
+  anas_program_infer(program);
+  const float *logits = (const float *)(arena + STAGE_LOGITS);
+  for (int i = 0; i < STAGE_BATCH * STAGE_FEATURES; i++)
+    assert_true(logits[i] == image[i] * expected_weight[i % STAGE_FEATURES]);
+  anas_program_destroy(program);
+}
+
+static void test_profile(void **state) {
+  struct anas_program *program = load(*state);
+  float image[STAGE_BATCH * STAGE_FEATURES];
+  fill(program, image);
+  anas_program_train_step(program);
+  anas_program_profile(program, true);
+  for (int i = 0; i < 3; i++)
+    anas_program_train_step(program);
+  anas_program_infer(program);
+  anas_program_profile(program, false);
+  anas_program_infer(program);
+  static const int64_t expected[] = {4, 3, 3};
+  for (int i = 0; i < 3; i++) {
+    double seconds;
+    int64_t calls;
+    anas_program_profile_get(program, i, &seconds, &calls);
+    assert_int_equal(calls, expected[i]);
+    assert_true(seconds > 0);
+  }
+  anas_program_destroy(program);
+}
+
+// A kernel in the form the code generator leaves behind: a range of the outer loop, split over the team.
+static const char tuned_text[] =
+    "func.func private @k_axpy(%x: memref<64x16xf32>, %y: memref<64x16xf32>, %begin: index, %end: index) attributes "
+    "{anas.kernel = \"axpy\", anas.range = 64 : i64, anas.parallel = true} {\n"
+    "  %c0 = arith.constant 0 : index\n"
+    "  %c1 = arith.constant 1 : index\n"
+    "  %two = arith.constant dense<2.0> : vector<16xf32>\n"
+    "  scf.for %i = %begin to %end step %c1 {\n"
+    "    %a = vector.load %x[%i, %c0] : memref<64x16xf32>, vector<16xf32>\n"
+    "    %b = vector.load %y[%i, %c0] : memref<64x16xf32>, vector<16xf32>\n"
+    "    %s = vector.fma %a, %two, %b : vector<16xf32>\n"
+    "    vector.store %s, %y[%i, %c0] : memref<64x16xf32>, vector<16xf32>\n"
+    "  }\n"
+    "  return\n"
+    "}\n";
+static const char tuned_entry[] =
+    "func.func private @k_axpy(memref<64x16xf32>, memref<64x16xf32>)\n"
+    "func.func @train_step(%arena: memref<8192xi8>, %params: memref<64xi8>) attributes {anas.entry} {\n"
+    "  %c0 = arith.constant 0 : index\n"
+    "  %c4096 = arith.constant 4096 : index\n"
+    "  %x = memref.view %arena[%c0][] : memref<8192xi8> to memref<64x16xf32>\n"
+    "  %y = memref.view %arena[%c4096][] : memref<8192xi8> to memref<64x16xf32>\n"
+    "  call @k_axpy(%x, %y) : (memref<64x16xf32>, memref<64x16xf32>) -> ()\n"
+    "  return\n"
+    "}\n"
+    "func.func @infer(%arena: memref<8192xi8>, %params: memref<64xi8>) attributes {anas.entry} {\n"
+    "  return\n"
+    "}\n";
+
+static void test_tuned_kernel(void **state) {
+  struct fixture *fixture = *state;
+  struct anas_program_image image = {.arena_bytes = 8192, .params_bytes = 64};
+  image.objects = anas_arena_alloc(&image.memory, 2 * sizeof *image.objects);
+  const char *texts[] = {tuned_text, tuned_entry};
+  for (int i = 0; i < 2; i++) {
+    MlirModule module = parse(fixture, texts[i]);
+    assert_int_equal(anas_cpu_to_llvm(module), ANAS_OK);
+    assert_int_equal(anas_cpu_emit_object(module, &fixture->target, &image.objects[image.num_objects++]), ANAS_OK);
+    mlirModuleDestroy(module);
+  }
+  struct anas_program *program = NULL;
+  anas_status status = anas_program_load(&image, &program);
+  if (status != ANAS_OK) print_error("%s\n", anas_error_message());
+  assert_int_equal(status, ANAS_OK);
+  anas_team_set_size(3);
+  float *x = anas_program_arena(program), *y = x + 1024;
+  for (int i = 0; i < 1024; i++) {
+    x[i] = (float)i;
+    y[i] = 1.0f;
+  }
+  anas_program_train_step(program);
+  anas_program_train_step(program);
+  for (int i = 0; i < 1024; i++)
+    assert_true(y[i] == 1.0f + 4.0f * (float)i);
+  anas_team_shutdown();
+  anas_program_destroy(program);
+}
+
+static void check_refusal(struct fixture *fixture, bool reference, const char *text, const char *expected) {
+  MlirModule module = parse(fixture, text);
+  anas_status status = reference ? anas_cpu_reference_to_llvm(module) : anas_cpu_to_llvm(module);
+  assert_int_equal(status, ANAS_INVALID);
+  if (!strstr(anas_error_message(), expected)) print_error("message: %s\n", anas_error_message());
+  assert_non_null(strstr(anas_error_message(), expected));
+  mlirModuleDestroy(module);
+}
+
+static void test_kernel_errors(void **state) {
+  struct fixture *fixture = *state;
+  check_refusal(fixture, true, "func.func private @k_a(%x: memref<?xf32>) attributes {anas.kernel = \"a\"} { return }",
+                "'k_a': argument 0 has type memref<?xf32>, expected a memref of static shape");
+  check_refusal(fixture, true,
+                "func.func private @k_a(%x: memref<4xf32, strided<[2]>>) attributes {anas.kernel = \"a\"} { return }",
+                "identity layout");
+  check_refusal(fixture, true,
+                "func.func private @k_a(%x: memref<4xf32>) attributes {anas.kernel = \"a\"} { call @k_a(%x) : "
+                "(memref<4xf32>) -> () return }",
+                "'k_a' calls a function");
+  check_refusal(fixture, false, "func.func private @k_a(%x: memref<4xf32>) attributes {anas.kernel = \"a\"} { return }",
+                "two index values");
+  check_refusal(fixture, false,
+                "func.func private @k_a(%x: memref<4xf32>, %b: index, %e: index) attributes {anas.kernel = \"a\"} { "
+                "return }",
+                "needs anas.range");
+}
+
+static void test_missing_kernel(void **state) {
+  struct anas_program_image image = make_image(*state, stage_text);
+  free(image.objects[1].data); // k_mean
+  image.objects[1] = image.objects[--image.num_objects];
+  struct anas_program *program = NULL;
+  assert_int_equal(anas_program_load(&image, &program), ANAS_NOT_FOUND);
+  assert_non_null(strstr(anas_error_message(), "k_mean"));
+  assert_null(program);
+}
+
+static void test_damaged_object(void **state) {
+  struct anas_program_image image = make_image(*state, stage_text);
+  memset(image.objects[0].data, 0x55, image.objects[0].size);
+  struct anas_program *program = NULL;
+  assert_int_not_equal(anas_program_load(&image, &program), ANAS_OK);
+  assert_null(program);
+}
+
+static void test_regions_are_checked(void **state) {
+  struct anas_program_image image = make_image(*state, stage_text);
+  image.loss.offset = 4094;
+  struct anas_program *program = NULL;
+  assert_int_equal(anas_program_load(&image, &program), ANAS_INVALID);
+  assert_non_null(strstr(anas_error_message(), "loss"));
+  image = make_image(*state, stage_text);
+  image.tensors[0].count = 17;
+  assert_int_equal(anas_program_load(&image, &program), ANAS_INVALID);
+  assert_non_null(strstr(anas_error_message(), "main/scale/weight"));
+}
+
+static void test_no_memory(void **state) {
+  struct anas_program_image image = make_image(*state, stage_text);
+  image.arena_bytes = (size_t)1 << 50;
+  struct anas_program *program = NULL;
+  assert_int_equal(anas_program_load(&image, &program), ANAS_NO_MEMORY);
+  assert_non_null(strstr(anas_error_message(), "1125899906842624"));
+  assert_non_null(strstr(anas_error_message(), "64 bytes"));
+}
+
+static void test_bad_attributes(void **state) {
+  struct fixture *fixture = *state;
+  static const char *const cases[][3] = {
+      // removed text, replacement, expected message
+      {"anas.batch = 4 : i64, ", "", "anas.batch"},
+      {"role = \"param\"", "role = \"parameter\"", "role"},
+      {"loss = array<i64: 320, 4>", "loss = array<i64: 320>", "loss"},
+      {"anas.params_bytes = 64 : i64", "anas.params_bytes = -64 : i64", "anas.params_bytes"},
+      {"anas.flops = 2.400000e+01 : f64", "anas.flops = 24 : i64", "k_scale: 'anas.flops'"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const char *at = strstr(stage_text, cases[i][0]);
+    assert_non_null(at);
+    char *text = anas_format("%.*s%s%s", (int)(at - stage_text), stage_text, cases[i][1], at + strlen(cases[i][0]));
+    MlirModule module = parse(fixture, text);
+    struct anas_program_image image;
+    struct anas_unit *units;
+    int num_units;
+    assert_int_equal(anas_image_from_module(module, &image, &units, &num_units), ANAS_INVALID);
+    if (!strstr(anas_error_message(), cases[i][2])) print_error("message: %s\n", anas_error_message());
+    assert_non_null(strstr(anas_error_message(), cases[i][2]));
+    mlirModuleDestroy(module);
+    free(text);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_image),          cmocka_unit_test(test_run),
+      cmocka_unit_test(test_profile),        cmocka_unit_test(test_tuned_kernel),
+      cmocka_unit_test(test_kernel_errors),  cmocka_unit_test(test_missing_kernel),
+      cmocka_unit_test(test_damaged_object), cmocka_unit_test(test_regions_are_checked),
+      cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_bad_attributes),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
