@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Processors as the emitters see them: vector width and number of vector registers.
+#include "passes/cpu/cpu.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/IRReader.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void initialize_target(void) {
+  LLVMInitializeNativeTarget();
+  LLVMInitializeNativeAsmPrinter();
+}
+
+// Vector width: what LLVM makes of a 512-bit fused multiply-add. Processors without that instruction get 128-bit
+// vectors and separate multiplications and additions.
+static void classify(const char *assembly, struct anas_cpu_target *target) {
+  bool fused = strstr(assembly, "vfmadd") != NULL;
+  target->lanes = fused && strstr(assembly, "%zmm") ? 16 : fused && strstr(assembly, "%ymm") ? 8 : 4;
+  target->registers = target->lanes == 16 ? 32 : 16;
+}
+
+static anas_status probe(struct anas_cpu_target *target) {
+  static const char text[] = "declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)\n"
+                             "define <16 x float> @f(<16 x float> %a, <16 x float> %b, <16 x float> %c) {\n"
+                             "  %r = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %b, "
+                             "<16 x float> %c)\n"
+                             "  ret <16 x float> %r\n}\n";
+  char *triple = LLVMGetDefaultTargetTriple(), *message = NULL;
+  LLVMTargetRef llvm_target;
+  LLVMTargetMachineRef machine = NULL;
+  if (LLVMGetTargetFromTriple(triple, &llvm_target, &message) == 0)
+    machine = LLVMCreateTargetMachine(llvm_target, triple, target->cpu, target->features, LLVMCodeGenLevelDefault,
+                                      LLVMRelocPIC, LLVMCodeModelDefault);
+  LLVMDisposeMessage(message);
+  LLVMDisposeMessage(triple);
+  if (!machine)
+    return anas_fail(ANAS_UNSUPPORTED, "LLVM has no code generator for processor '%s' of this machine's architecture",
+                     target->cpu);
+  LLVMContextRef context = LLVMContextCreate();
+  LLVMModuleRef module = NULL;
+  LLVMMemoryBufferRef input = LLVMCreateMemoryBufferWithMemoryRange(text, sizeof text - 1, "probe", 1), output = NULL;
+  anas_status status = anas_fail(ANAS_INTERNAL, "probing processor '%s' failed", target->cpu);
+  message = NULL;
+  if (LLVMParseIRInContext(context, input, &module, &message) == 0 &&
+      LLVMTargetMachineEmitToMemoryBuffer(machine, module, LLVMAssemblyFile, &message, &output) == 0) {
+    char *assembly = strndup(LLVMGetBufferStart(output), LLVMGetBufferSize(output));
+    classify(assembly ? assembly : "", target);
+    free(assembly);
+    LLVMDisposeMemoryBuffer(output);
+    status = ANAS_OK;
+  }
+  LLVMDisposeMessage(message);
+  if (module) LLVMDisposeModule(module);
+  LLVMContextDispose(context);
+  LLVMDisposeTargetMachine(machine);
+  return status;
+}
+
+// LLVM only warns on stderr about a processor it does not know, so the name is looked up first.
+static bool known_processor(const char *cpu) {
+  static const char *const names[] = {
+      "x86-64",        "x86-64-v2",  "x86-64-v3",      "x86-64-v4",      "nehalem",        "westmere",
+      "sandybridge",   "ivybridge",  "haswell",        "broadwell",      "skylake",        "skylake-avx512",
+      "cascadelake",   "cooperlake", "icelake-client", "icelake-server", "rocketlake",     "tigerlake",
+      "alderlake",     "raptorlake", "meteorlake",     "arrowlake",      "sapphirerapids", "emeraldrapids",
+      "graniterapids", "znver1",     "znver2",         "znver3",         "znver4",         "znver5",
+  };
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(cpu, names[i]) == 0) return true;
+  return false;
+}
+
+anas_status anas_cpu_target_init(const char *cpu, struct anas_cpu_target *out) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, initialize_target);
+  struct anas_cpu_target target = {0};
+  if (cpu) {
+    if (!known_processor(cpu))
+      return anas_fail(ANAS_INVALID,
+                       "unknown processor '%s'; use an LLVM name such as x86-64-v3, x86-64-v4, haswell "
+                       "or znver5",
+                       cpu);
+    target.cpu = anas_strdup(cpu);
+    target.features = anas_strdup("");
+  } else {
+    char *name = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
+    target.cpu = anas_strdup(name);
+    target.features = anas_strdup(features);
+    LLVMDisposeMessage(name);
+    LLVMDisposeMessage(features);
+  }
+  anas_status status = probe(&target);
+  if (status != ANAS_OK) {
+    anas_cpu_target_deinit(&target);
+    return status;
+  }
+  *out = target;
+  return ANAS_OK;
+}
+
+void anas_cpu_target_deinit(struct anas_cpu_target *target) {
+  free((char *)target->cpu);
+  free((char *)target->features);
+  *target = (struct anas_cpu_target){0};
+}
