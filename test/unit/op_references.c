@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Plain loops over the definitions in the ops' descriptions.
+#include "test/unit/op_references.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGUMENTS                                                                                                      \
+  const struct anas_op *op, const struct anas_shape *result, bool training, const double *const *in,                   \
+      const double *const *param, double *y
+#define UNUSED ((void)op, (void)result, (void)training, (void)in, (void)param)
+
+static const struct anas_attr *attr(const struct anas_op *op, const char *name) {
+  int index = anas_op_attr_index(op->def, name);
+  if (index < 0) abort(); // the reference and the op table disagree
+  return &op->attr[index];
+}
+
+static bool is_choice(const struct anas_op *op, const char *name, const char *choice) {
+  int index = anas_op_attr_index(op->def, name);
+  return index >= 0 && !strcmp(op->def->attrs[index].choices[op->attr[index].value.i], choice);
+}
+
+// An activation as (batch, height, width, channels); one spatial dimension is the width.
+struct image {
+  int64_t n, extent[2], c;
+};
+
+static struct image image_of(const struct anas_shape *shape) {
+  struct image image = {shape->dim[0], {1, 1}, shape->dim[shape->rank - 1]};
+  for (int d = 0; d < shape->rank - 2; d++)
+    image.extent[4 - shape->rank + d] = shape->dim[1 + d];
+  return image;
+}
+
+static int64_t at(const struct image *image, int64_t n, int64_t h, int64_t w, int64_t c) {
+  return ((n * image->extent[0] + h) * image->extent[1] + w) * image->c + c;
+}
+
+// The attribute for height and width; 1 where the tensor has no height.
+static void pair(const struct anas_op *op, const char *name, int64_t *out) {
+  const struct anas_ints *ints = &attr(op, name)->value.ints;
+  int spatial = op->operand[0].rank - 2;
+  out[0] = out[1] = 1;
+  for (int d = 0; d < spatial; d++)
+    out[2 - spatial + d] = ints->value[ints->count == 1 ? 0 : d];
+}
+
+static int64_t padding_before(const struct anas_op *op, int64_t in, int64_t out, int64_t reach, int64_t stride) {
+  int64_t total = (out - 1) * stride + reach - in;
+  return is_choice(op, "padding", "SAME") && total > 0 ? total / 2 : 0;
+}
+
+// ---- layers
+
+static void conv(ARGUMENTS) {
+  UNUSED;
+  int64_t window[2], stride[2], dilation[2], pad[2], groups = attr(op, "groups")->value.dim.constant;
+  struct image x = image_of(&op->operand[0]), out = image_of(result);
+  pair(op, "kernel", window);
+  pair(op, "strides", stride);
+  pair(op, "dilation", dilation);
+  for (int d = 0; d < 2; d++)
+    pad[d] = padding_before(op, x.extent[d], out.extent[d], (window[d] - 1) * dilation[d] + 1, stride[d]);
+  int64_t inputs = x.c / groups, outputs = out.c / groups;
+  bool bias = attr(op, "use_bias")->value.b;
+  for (int64_t n = 0; n < out.n; n++)
+    for (int64_t oh = 0; oh < out.extent[0]; oh++)
+      for (int64_t ow = 0; ow < out.extent[1]; ow++)
+        for (int64_t f = 0; f < out.c; f++) {
+          double sum = bias ? param[1][f] : 0;
+          for (int64_t kh = 0; kh < window[0]; kh++)
+            for (int64_t kw = 0; kw < window[1]; kw++) {
+              int64_t h = oh * stride[0] - pad[0] + kh * dilation[0], w = ow * stride[1] - pad[1] + kw * dilation[1];
+              if (h < 0 || h >= x.extent[0] || w < 0 || w >= x.extent[1]) continue;
+              for (int64_t c = 0; c < inputs; c++)
+                sum += in[0][at(&x, n, h, w, f / outputs * inputs + c)] *
+                       param[0][((kh * window[1] + kw) * inputs + c) * out.c + f];
+            }
+          y[at(&out, n, oh, ow, f)] = sum;
+        }
+}
+
+static void dense(ARGUMENTS) {
+  UNUSED;
+  int64_t features = result->dim[result->rank - 1], channels = op->operand[0].dim[result->rank - 1];
+  int64_t rows = anas_shape_elements(result) / features;
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t f = 0; f < features; f++) {
+      double sum = attr(op, "use_bias")->value.b ? param[1][f] : 0;
+      for (int64_t c = 0; c < channels; c++)
+        sum += in[0][r * channels + c] * param[0][c * features + f];
+      y[r * features + f] = sum;
+    }
+}
+
+static void pool(const struct anas_op *op, const struct anas_shape *result, const double *x, bool maximum, double *y) {
+  int64_t window[2], stride[2], pad[2];
+  struct image image = image_of(&op->operand[0]), out = image_of(result);
+  pair(op, "window", window);
+  pair(op, "strides", stride);
+  for (int d = 0; d < 2; d++) {
+    if (!window[d]) window[d] = image.extent[d];
+    pad[d] = padding_before(op, image.extent[d], out.extent[d], window[d], stride[d]);
+  }
+  for (int64_t n = 0; n < out.n; n++)
+    for (int64_t oh = 0; oh < out.extent[0]; oh++)
+      for (int64_t ow = 0; ow < out.extent[1]; ow++)
+        for (int64_t c = 0; c < out.c; c++) {
+          double sum = 0, largest = -INFINITY;
+          for (int64_t kh = 0; kh < window[0]; kh++)
+            for (int64_t kw = 0; kw < window[1]; kw++) {
+              int64_t h = oh * stride[0] - pad[0] + kh, w = ow * stride[1] - pad[1] + kw;
+              if (h < 0 || h >= image.extent[0] || w < 0 || w >= image.extent[1]) continue;
+              double value = x[at(&image, n, h, w, c)];
+              sum += value;
+              if (value > largest) largest = value;
+            }
+          y[at(&out, n, oh, ow, c)] = maximum ? largest : sum / (double)(window[0] * window[1]);
+        }
+}
+
+static void avg_pool(ARGUMENTS) {
+  UNUSED;
+  pool(op, result, in[0], false, y);
+}
+
+static void max_pool(ARGUMENTS) {
+  UNUSED;
+  pool(op, result, in[0], true, y);
+}
+
+static void batch_norm(ARGUMENTS) {
+  UNUSED;
+  int64_t channels = result->dim[result->rank - 1], rows = anas_shape_elements(result) / channels;
+  double epsilon = attr(op, "epsilon")->value.f;
+  for (int64_t c = 0; c < channels; c++) {
+    double mean = param[2][c], variance = param[3][c];
+    if (training) {
+      mean = variance = 0;
+      for (int64_t r = 0; r < rows; r++)
+        mean += in[0][r * channels + c] / (double)rows;
+      for (int64_t r = 0; r < rows; r++)
+        variance += (in[0][r * channels + c] - mean) * (in[0][r * channels + c] - mean) / (double)rows;
+    }
+    for (int64_t r = 0; r < rows; r++)
+      y[r * channels + c] = (in[0][r * channels + c] - mean) / sqrt(variance + epsilon) * param[0][c] + param[1][c];
+  }
+}
+
+static void softmax(ARGUMENTS) {
+  UNUSED;
+  int64_t axis = attr(op, "axis")->value.i, inner = 1;
+  if (axis < 0) axis += result->rank;
+  for (int i = (int)axis + 1; i < result->rank; i++)
+    inner *= result->dim[i];
+  int64_t extent = result->dim[axis], outer = anas_shape_elements(result) / extent / inner;
+  for (int64_t o = 0; o < outer; o++)
+    for (int64_t i = 0; i < inner; i++) {
+      double sum = 0;
+      for (int64_t k = 0; k < extent; k++)
+        sum += exp(in[0][(o * extent + k) * inner + i]);
+      for (int64_t k = 0; k < extent; k++)
+        y[(o * extent + k) * inner + i] = exp(in[0][(o * extent + k) * inner + i]) / sum;
+    }
+}
+
+static void mean(ARGUMENTS) {
+  UNUSED;
+  const struct anas_shape *x = &op->operand[0];
+  const struct anas_ints *axes = &attr(op, "axes")->value.ints;
+  bool reduced[ANAS_MAX_RANK] = {false};
+  for (int i = 0; i < axes->count; i++)
+    reduced[axes->value[i] < 0 ? axes->value[i] + x->rank : axes->value[i]] = true;
+  int64_t count = anas_shape_elements(x), results = anas_shape_elements(result);
+  memset(y, 0, (size_t)results * sizeof *y);
+  for (int64_t i = 0; i < count; i++) {
+    int64_t rest = i, position = 0, stride = 1;
+    for (int d = x->rank - 1; d >= 0; d--) {
+      if (!reduced[d]) {
+        position += rest % x->dim[d] * stride;
+        stride *= x->dim[d];
+      }
+      rest /= x->dim[d];
+    }
+    y[position] += in[0][i] * (double)results / (double)count;
+  }
+}
+
+// ---- elementwise
+
+// Element of an operand that numpy broadcasting pairs with element i of the result.
+static double broadcast(const struct anas_shape *operand, const double *x, const struct anas_shape *result, int64_t i) {
+  int64_t position = 0, stride = 1;
+  for (int d = result->rank - 1, o = operand->rank - 1; d >= 0; d--, o--) {
+    if (o >= 0 && operand->dim[o] != 1) position += i % result->dim[d] * stride;
+    if (o >= 0) stride *= operand->dim[o];
+    i /= result->dim[d];
+  }
+  return x[position];
+}
+
+#define ELEMENTWISE(name, expression)                                                                                  \
+  static void name(ARGUMENTS) {                                                                                        \
+    UNUSED;                                                                                                            \
+    for (int64_t i = 0; i < anas_shape_elements(result); i++) {                                                        \
+      double x = broadcast(&op->operand[0], in[0], result, i);                                                         \
+      double z = op->num_operands > 1 ? broadcast(&op->operand[1], in[1], result, i) : 0;                              \
+      (void)z;                                                                                                         \
+      y[i] = (expression);                                                                                             \
+    }                                                                                                                  \
+  }
+
+ELEMENTWISE(identity, x)
+ELEMENTWISE(add, x + z)
+ELEMENTWISE(mul, x *z)
+ELEMENTWISE(relu, x > 0 ? x : 0)
+ELEMENTWISE(sigmoid, 1 / (1 + exp(-x)))
+ELEMENTWISE(swish, x / (1 + exp(-x)))
+ELEMENTWISE(gelu, x / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x))))
+
+static void scalar_mul(ARGUMENTS) {
+  UNUSED;
+  const struct anas_attr *constant = attr(op, "constant");
+  double factor = constant->present ? constant->value.f : 1 / sqrt((double)result->dim[result->rank - 1]);
+  for (int64_t i = 0; i < anas_shape_elements(result); i++)
+    y[i] = in[0][i] * factor;
+}
+
+static void flatten(ARGUMENTS) {
+  UNUSED;
+  memcpy(y, in[0], (size_t)anas_shape_elements(result) * sizeof *y);
+}
+
+op_reference op_reference_find(const char *name) {
+  static const struct {
+    const char *name;
+    op_reference reference;
+  } references[] = {
+      {"conv", conv},   {"dense", dense},     {"avg_pool", avg_pool}, {"max_pool", max_pool},
+      {"mean", mean},   {"softmax", softmax}, {"identity", identity}, {"batch_norm", batch_norm},
+      {"add", add},     {"mul", mul},         {"relu", relu},         {"sigmoid", sigmoid},
+      {"swish", swish}, {"gelu", gelu},       {"flatten", flatten},   {"scalar_mul", scalar_mul},
+  };
+  for (size_t i = 0; i < sizeof references / sizeof *references; i++)
+    if (!strcmp(references[i].name, name)) return references[i].reference;
+  return NULL;
+}
