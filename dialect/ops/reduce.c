@@ -154,7 +154,6 @@ static const struct anas_attr_def mean_bwd_attrs[NUM_BWD_ATTRS] = {
                .kind = ANAS_ATTR_INTS,
                .required = true,
                .list = true,
-               .list = true,
                .doc = "extents of the result"},
 };
 
