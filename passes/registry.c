@@ -10,7 +10,9 @@
   X(infer_shapes)                                                                                                      \
   X(infer_properties)                                                                                                  \
   X(cost)                                                                                                              \
-  X(remove_dead)
+  X(remove_dead)                                                                                                       \
+  X(train_step)                                                                                                        \
+  X(to_kernels)
 
 #define DECLARE(name) extern const struct anas_pass_def anas_pass_##name;
 #define ENTRY(name) &anas_pass_##name,

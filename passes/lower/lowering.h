@@ -7,11 +7,20 @@
 #include "dialect/kernel.h"
 #include "runtime/support/memory.h"
 
+enum anas_place {
+  ANAS_PLACE_ARENA,  // a temporary of the step: the memory plan gives it an address
+  ANAS_PLACE_FIXED,  // an input or result of the step, at its own address in the arena
+  ANAS_PLACE_PARAMS, // the parameter buffer
+};
+
 struct anas_buffer {
   struct anas_shape shape;
-  int alias;       // buffer whose storage this one is, under its own type; -1: it has its own storage
-  int source;      // anas_lower_packed: the buffer it was packed from; -1 otherwise
-  const char *key; // anas_lower_packed
+  int alias;             // buffer in whose storage this one lies, under its own type; -1: it has its own storage
+  int64_t offset;        // bytes from the start of that buffer
+  int source;            // anas_lower_packed: the buffer it was packed from; -1 otherwise
+  const char *key;       // anas_lower_packed
+  enum anas_place place; // of a buffer with its own storage
+  int64_t address;       // bytes from the start of the arena or the parameter buffer
 };
 
 // Handles are indices: buffer handles are given out in order and stay valid. buffers[i] and nests[i] do not move.
@@ -42,6 +51,10 @@ int anas_lowering_buffer(struct anas_lowering *l, const struct anas_shape *shape
 anas_status anas_lowering_run(struct anas_lowering *l, const struct anas_op *op, const int *operands, int *out_results);
 // The buffer that owns the storage of a buffer: follows aliases.
 int anas_lowering_storage(const struct anas_lowering *l, int buffer);
+// The same; *out_offset: bytes from the start of that storage.
+int anas_lowering_locate(const struct anas_lowering *l, int buffer, int64_t *out_offset);
+bool anas_lowering_overlap(const struct anas_lowering *l, int a, int b); // the buffers share bytes
+bool anas_lowering_same(const struct anas_lowering *l, int a, int b);    // same bytes, same type
 int64_t anas_lowering_bytes(const struct anas_lowering *l, int buffer);
 int anas_lowering_num_results(const struct anas_op *op);
 // Drops the nests marked true in dead.

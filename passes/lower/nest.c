@@ -51,10 +51,29 @@ int anas_lowering_buffer(struct anas_lowering *l, const struct anas_shape *shape
   return l->num_buffers++;
 }
 
-int anas_lowering_storage(const struct anas_lowering *l, int buffer) {
-  while (l->buffers[buffer]->alias >= 0)
-    buffer = l->buffers[buffer]->alias;
+int anas_lowering_locate(const struct anas_lowering *l, int buffer, int64_t *out_offset) {
+  int64_t offset = 0;
+  for (; l->buffers[buffer]->alias >= 0; buffer = l->buffers[buffer]->alias)
+    offset += l->buffers[buffer]->offset;
+  *out_offset = offset;
   return buffer;
+}
+
+int anas_lowering_storage(const struct anas_lowering *l, int buffer) {
+  int64_t offset;
+  return anas_lowering_locate(l, buffer, &offset);
+}
+
+bool anas_lowering_overlap(const struct anas_lowering *l, int a, int b) {
+  int64_t start_a, start_b;
+  if (anas_lowering_locate(l, a, &start_a) != anas_lowering_locate(l, b, &start_b)) return false;
+  return start_a < start_b + anas_lowering_bytes(l, b) && start_b < start_a + anas_lowering_bytes(l, a);
+}
+
+bool anas_lowering_same(const struct anas_lowering *l, int a, int b) {
+  int64_t start_a, start_b;
+  return anas_lowering_locate(l, a, &start_a) == anas_lowering_locate(l, b, &start_b) && start_a == start_b &&
+         anas_shape_equal(&l->buffers[a]->shape, &l->buffers[b]->shape);
 }
 
 int64_t anas_lowering_bytes(const struct anas_lowering *l, int buffer) {
@@ -88,8 +107,8 @@ anas_status anas_lowering_run(struct anas_lowering *l, const struct anas_op *op,
   for (int i = first_nest; i < l->num_nests; i++)
     ANAS_RETURN_IF_ERROR(anas_nest_check(l, l->nests[i]));
   for (int i = 0; i < results; i++) {
-    int storage = anas_lowering_storage(l, l->result[i]);
-    if (anas_lowering_bytes(l, storage) != anas_lowering_bytes(l, l->result[i]))
+    int alias = l->buffers[l->result[i]]->alias;
+    if (alias >= 0 && anas_lowering_bytes(l, alias) != anas_lowering_bytes(l, l->result[i]))
       return anas_fail(ANAS_INTERNAL, "result %d of 'anas.%s' cannot be the storage of an operand of another size", i,
                        name);
     out_results[i] = l->result[i];

@@ -16,13 +16,10 @@ void anas_memref_text(const struct anas_shape *shape, struct anas_strbuf *out) {
 
 // ---- simplification
 
-// The first buffer with the storage and the type of this one: aliases of equal type are one operand.
+// The first buffer with the bytes and the type of this one: aliases of equal type are one operand.
 static int canonical_buffer(const struct anas_lowering *l, int buffer) {
-  int storage = anas_lowering_storage(l, buffer);
-  if (storage == buffer) return buffer;
   for (int i = 0; i < buffer; i++)
-    if (anas_lowering_storage(l, i) == storage && anas_shape_equal(anas_lower_shape(l, i), anas_lower_shape(l, buffer)))
-      return i;
+    if (anas_lowering_same(l, i, buffer)) return i;
   return buffer;
 }
 
@@ -32,15 +29,15 @@ anas_status anas_nest_simplify(const struct anas_lowering *l, struct anas_nest *
   for (int j = 0; j < nest->num_out; j++) {
     nest->out[j].buffer = canonical_buffer(l, nest->out[j].buffer);
     for (int k = 0; k < j; k++)
-      if (anas_lowering_storage(l, nest->out[j].buffer) == anas_lowering_storage(l, nest->out[k].buffer))
+      if (anas_lowering_overlap(l, nest->out[j].buffer, nest->out[k].buffer))
         return anas_fail(ANAS_INTERNAL, "nest '%s': outputs %d and %d are one buffer", nest->kind, k, j);
   }
   for (int i = 0; i < nest->num_in; i++) {
     struct anas_access access = nest->in[i];
     access.buffer = canonical_buffer(l, access.buffer);
-    int rank = anas_lower_shape(l, access.buffer)->rank, storage = anas_lowering_storage(l, access.buffer), same = -1;
+    int rank = anas_lower_shape(l, access.buffer)->rank, same = -1;
     for (int j = 0; j < nest->num_out; j++) {
-      if (anas_lowering_storage(l, nest->out[j].buffer) != storage) continue;
+      if (!anas_lowering_overlap(l, nest->out[j].buffer, access.buffer)) continue;
       if (nest->out[j].buffer != access.buffer || !anas_access_same_index(&nest->out[j], &access, rank) ||
           nest->fill[j] != ANAS_NO_FILL)
         return anas_fail(ANAS_INTERNAL, "nest '%s': input %d is the storage of output %d, read at other places",

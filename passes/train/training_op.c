@@ -2,47 +2,16 @@
 // Training ops as MLIR operations (training_op.h), and their builder (dialect/train.h).
 #include "passes/train/training_op.h"
 
+#include "dialect/attributes.h"
+#include "dialect/context.h"
+
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 #include <string.h>
 
-static MlirStringRef text_ref(const char *text) {
-  return mlirStringRefCreateFromCString(text);
-}
-
-// ---- types
-
-MlirType anas_tensor_type(MlirContext context, const struct anas_shape *shape) {
-  MlirType element = shape->element == ANAS_F32 ? mlirF32TypeGet(context)
-                                                : mlirIntegerTypeGet(context, shape->element == ANAS_I32 ? 32 : 64);
-  return mlirRankedTensorTypeGet(shape->rank, shape->dim, element, mlirAttributeGetNull());
-}
-
-anas_status anas_tensor_shape(MlirType type, struct anas_shape *out) {
-  struct anas_shape shape = {0};
-  if (!mlirTypeIsARankedTensor(type) || !mlirShapedTypeHasStaticShape(type) ||
-      mlirShapedTypeGetRank(type) > ANAS_MAX_RANK)
-    return anas_fail(ANAS_INVALID, "training ops work on static ranked tensors of at most %d dimensions",
-                     ANAS_MAX_RANK);
-  MlirType element = mlirShapedTypeGetElementType(type);
-  if (mlirTypeIsAF32(element))
-    shape.element = ANAS_F32;
-  else if (mlirTypeIsAInteger(element) && mlirIntegerTypeGetWidth(element) == 32)
-    shape.element = ANAS_I32;
-  else if (mlirTypeIsAInteger(element) && mlirIntegerTypeGetWidth(element) == 64)
-    shape.element = ANAS_I64;
-  else
-    return anas_fail(ANAS_INVALID, "the elements of a tensor must be f32, i32 or i64");
-  shape.rank = (int)mlirShapedTypeGetRank(type);
-  for (int d = 0; d < shape.rank; d++)
-    shape.dim[d] = mlirShapedTypeGetDimSize(type, d);
-  *out = shape;
-  return ANAS_OK;
-}
-
 struct anas_shape anas_train_type(MlirValue value) {
   struct anas_shape shape = {0};
-  (void)anas_tensor_shape(mlirValueGetType(value), &shape); // every value of the builder has such a type
+  (void)anas_shape_from_type(mlirValueGetType(value), &shape); // every value of the builder has such a type
   return shape;
 }
 
@@ -55,56 +24,10 @@ static MlirAttribute attribute_write(MlirContext context, const struct anas_attr
   case ANAS_ATTR_FLOAT: return mlirFloatAttrDoubleGet(context, mlirF64TypeGet(context), a->value.f);
   case ANAS_ATTR_BOOL: return mlirBoolAttrGet(context, a->value.b);
   case ANAS_ATTR_INTS: return mlirDenseI64ArrayGet(context, a->value.ints.count, a->value.ints.value);
-  case ANAS_ATTR_ENUM: return mlirStringAttrGet(context, text_ref(def->choices[a->value.i]));
+  case ANAS_ATTR_ENUM: return mlirStringAttrGet(context, anas_ref_text(def->choices[a->value.i]));
   case ANAS_ATTR_DIM: return mlirIntegerAttrGet(i64, a->value.dim.constant);
   }
   return mlirAttributeGetNull();
-}
-
-// False if the attribute does not have the form its definition asks for.
-static bool attribute_read(MlirAttribute attribute, const struct anas_attr_def *def, struct anas_attr *out) {
-  struct anas_attr a = {.present = true};
-  switch (def->kind) {
-  case ANAS_ATTR_INT:
-    if (!mlirAttributeIsAInteger(attribute)) return false;
-    a.value.i = mlirIntegerAttrGetValueInt(attribute);
-    break;
-  case ANAS_ATTR_FLOAT:
-    if (!mlirAttributeIsAFloat(attribute)) return false;
-    a.value.f = mlirFloatAttrGetValueDouble(attribute);
-    break;
-  case ANAS_ATTR_BOOL:
-    if (!mlirAttributeIsABool(attribute)) return false;
-    a.value.b = mlirBoolAttrGetValue(attribute);
-    break;
-  case ANAS_ATTR_INTS:
-    if (mlirAttributeIsAInteger(attribute)) {
-      a.value.ints = (struct anas_ints){.count = 1, .value = {mlirIntegerAttrGetValueInt(attribute)}};
-      break;
-    }
-    if (!mlirAttributeIsADenseI64Array(attribute) || mlirDenseArrayGetNumElements(attribute) > ANAS_MAX_RANK)
-      return false;
-    a.value.ints.count = (int)mlirDenseArrayGetNumElements(attribute);
-    for (int i = 0; i < a.value.ints.count; i++)
-      a.value.ints.value[i] = mlirDenseI64ArrayGetElement(attribute, i);
-    break;
-  case ANAS_ATTR_ENUM: {
-    if (!mlirAttributeIsAString(attribute)) return false;
-    int choice = 0;
-    while (def->choices[choice] &&
-           !mlirStringRefEqual(mlirStringAttrGetValue(attribute), text_ref(def->choices[choice])))
-      choice++;
-    if (!def->choices[choice]) return false;
-    a.value.i = choice;
-    break;
-  }
-  case ANAS_ATTR_DIM:
-    if (!mlirAttributeIsAInteger(attribute)) return false;
-    a.value.dim = (struct anas_dim_expr){.constant = mlirIntegerAttrGetValueInt(attribute), .div = 1, .mul = 1};
-    break;
-  }
-  *out = a;
-  return true;
 }
 
 anas_status anas_training_op_read(MlirOperation operation, struct anas_op *out) {
@@ -120,18 +43,11 @@ anas_status anas_training_op_read(MlirOperation operation, struct anas_op *out) 
                      (int)operands);
   op.num_operands = (int)operands;
   for (int i = 0; i < op.num_operands; i++)
-    if (anas_tensor_shape(mlirValueGetType(mlirOperationGetOperand(operation, i)), &op.operand[i]) != ANAS_OK)
+    if (anas_shape_from_type(mlirValueGetType(mlirOperationGetOperand(operation, i)), &op.operand[i]) != ANAS_OK)
       return anas_fail_context(ANAS_INVALID, "operand %d of 'anas.%s': ", i, op.def->name);
-  for (int i = 0; i < op.def->num_attrs; i++) {
-    const struct anas_attr_def *def = &op.def->attrs[i];
-    MlirAttribute attribute = mlirOperationGetAttributeByName(operation, text_ref(def->name));
-    op.attr[i] = def->fallback;
-    if (mlirAttributeIsNull(attribute)) {
-      if (def->required) return anas_fail(ANAS_INVALID, "'anas.%s' needs attribute '%s'", op.def->name, def->name);
-    } else if (!attribute_read(attribute, def, &op.attr[i])) {
-      return anas_fail(ANAS_INVALID, "attribute '%s' of 'anas.%s' has the wrong kind", def->name, op.def->name);
-    }
-  }
+  ANAS_RETURN_IF_ERROR(anas_attrs_from_operation(op.def, operation, 0, op.attr));
+  for (int i = 0; i < op.def->num_attrs; i++)
+    if (!op.attr[i].present) op.attr[i] = op.def->attrs[i].fallback;
   *out = op;
   return ANAS_OK;
 }
@@ -158,7 +74,7 @@ anas_status anas_train_emit(struct anas_train *train, const char *name, const Ml
     if (!given && def->required) return anas_fail(ANAS_INTERNAL, "'anas.%s' needs attribute '%s'", name, def->name);
     op.attr[i] = given ? attrs[i] : def->fallback;
     if (given)
-      written[num_written++] = mlirNamedAttributeGet(mlirIdentifierGet(train->context, text_ref(def->name)),
+      written[num_written++] = mlirNamedAttributeGet(mlirIdentifierGet(train->context, anas_ref_text(def->name)),
                                                      attribute_write(train->context, def, &attrs[i]));
   }
   struct anas_shape shapes[ANAS_MAX_RESULTS] = {0};
@@ -166,11 +82,11 @@ anas_status anas_train_emit(struct anas_train *train, const char *name, const Ml
   int results = op.def->num_results ? op.def->num_results : 1;
   MlirType types[ANAS_MAX_RESULTS];
   for (int i = 0; i < results; i++)
-    types[i] = anas_tensor_type(train->context, &shapes[i]);
+    types[i] = anas_shape_to_type(train->context, &shapes[i]);
 
   char full_name[64] = "anas.";
   strncat(full_name, name, sizeof full_name - 6);
-  MlirOperationState state = mlirOperationStateGet(text_ref(full_name), train->location);
+  MlirOperationState state = mlirOperationStateGet(anas_ref_text(full_name), train->location);
   mlirOperationStateAddOperands(&state, num_operands, operands);
   mlirOperationStateAddAttributes(&state, num_written, written);
   mlirOperationStateAddResults(&state, results, types);

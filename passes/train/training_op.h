@@ -16,9 +16,6 @@ struct anas_train {
   int64_t next_stream;
 };
 
-MlirType anas_tensor_type(MlirContext context, const struct anas_shape *shape);
-// ANAS_INVALID if the type is no static ranked tensor of f32, i32 or i64.
-anas_status anas_tensor_shape(MlirType type, struct anas_shape *out);
 // Reads an operation "anas.<training op>": operand types, attributes with defaults filled in.
 anas_status anas_training_op_read(MlirOperation operation, struct anas_op *out);
 

@@ -42,7 +42,8 @@ void nest_memory_deinit(struct nest_memory *memory) {
 
 union nest_cell *nest_memory_buffer(struct nest_memory *memory, int buffer) {
   const struct anas_lowering *l = memory->lowering;
-  buffer = anas_lowering_storage(l, buffer);
+  int64_t offset, width = anas_element_bytes(anas_lower_shape(l, buffer)->element);
+  buffer = anas_lowering_locate(l, buffer, &offset);
   if (memory->count < l->num_buffers) {
     memory->storage = anas_realloc(memory->storage, (size_t)l->num_buffers * sizeof *memory->storage);
     while (memory->count < l->num_buffers)
@@ -54,7 +55,7 @@ union nest_cell *nest_memory_buffer(struct nest_memory *memory, int buffer) {
     for (int64_t i = 0; i < elements; i++)
       memory->storage[buffer][i].f = NAN;
   }
-  return memory->storage[buffer];
+  return memory->storage[buffer] + offset / width;
 }
 
 // ---- operations

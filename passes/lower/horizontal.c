@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Horizontal ops (optimizers): their instances over tensors that lie one after another in memory become one nest over
+// the whole stretch. Parameters and momenta are neighbours by the layout of the parameter buffer; gradients, which are
+// temporaries, are put into one slab in the same order. Tensors are padded to ANAS_ALIGNMENT; the padding is updated
+// along, with values that nothing reads.
+#include "passes/lower/step.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// Access a of an instance reads one element that all instances share, instead of running along.
+static bool is_shared(const struct anas_lowering *l, const struct anas_nest *nest, int a) {
+  if (a >= nest->num_in) return false;
+  const struct anas_shape *shape = anas_lower_shape(l, nest->in[a].buffer);
+  return shape->rank == 1 && shape->dim[0] == 1 && anas_linear_single_loop(&nest->in[a].index[0]) < 0;
+}
+
+// One loop nest that visits every element of its operands in memory order, or reads single elements.
+static bool is_instance(const struct anas_lowering *l, const struct anas_nest *nest) {
+  const struct anas_access *lead = &nest->out[0];
+  const struct anas_shape *shape = anas_lower_shape(l, lead->buffer);
+  if (shape->element != ANAS_F32 || !anas_access_bijective(l, nest, lead)) return false;
+  for (int a = 0; a < anas_nest_num_accesses(nest); a++) {
+    const struct anas_access *access = anas_nest_access(nest, a);
+    if (!is_shared(l, nest, a) && (!anas_shape_equal(anas_lower_shape(l, access->buffer), shape) ||
+                                   !anas_access_same_index(access, lead, shape->rank)))
+      return false;
+  }
+  for (int j = 0; j < nest->num_out; j++) {
+    int storage = anas_lowering_storage(l, nest->out[j].buffer); // outputs must be permanent
+    if (nest->fill[j] != ANAS_NO_FILL || l->buffers[storage]->place != ANAS_PLACE_PARAMS) return false;
+  }
+  for (int k = 0; k < nest->num_loops; k++)
+    if (nest->reduction[k]) return false;
+  return !strstr(anas_strbuf_text(&nest->body), "linalg.index");
+}
+
+// Whether instance 'next' can follow 'previous' in a run: equal computation, neighbouring operands.
+static bool follows(const struct anas_lowering *l, const struct anas_nest *previous, const struct anas_nest *next) {
+  if (previous->num_in != next->num_in || previous->num_out != next->num_out ||
+      strcmp(anas_strbuf_text(&previous->body), anas_strbuf_text(&next->body)) != 0)
+    return false;
+  for (int j = 0; j < next->num_out; j++)
+    if (strcmp(previous->yield[j], next->yield[j]) != 0) return false;
+  for (int a = 0; a < anas_nest_num_accesses(next); a++) {
+    int before = anas_nest_access(previous, a)->buffer, after = anas_nest_access(next, a)->buffer;
+    bool shared = is_shared(l, next, a);
+    if (shared != is_shared(l, previous, a) || (shared && !anas_lowering_same(l, before, after))) return false;
+    if (shared) continue;
+    int64_t at_before, at_after;
+    int storage_before = anas_lowering_locate(l, before, &at_before);
+    int storage_after = anas_lowering_locate(l, after, &at_after);
+    bool kept_before = l->buffers[storage_before]->place == ANAS_PLACE_PARAMS;
+    bool kept_after = l->buffers[storage_after]->place == ANAS_PLACE_PARAMS;
+    if (kept_before != kept_after) return false;
+    if (kept_before &&
+        (storage_before != storage_after || at_after != at_before + anas_align(anas_lowering_bytes(l, before))))
+      return false;
+  }
+  return true;
+}
+
+// Gives a temporary its place in the slab. If its storage is not free to move, the instance reads a copy.
+static void put_into_slab(struct anas_step *step, struct anas_nest *nest, int input, int slab, int64_t offset) {
+  struct anas_lowering *l = step->lowering;
+  int buffer = nest->in[input].buffer, storage = anas_lowering_storage(l, buffer);
+  if (l->buffers[storage]->place != ANAS_PLACE_ARENA || storage == slab ||
+      anas_lowering_bytes(l, storage) != anas_lowering_bytes(l, buffer)) {
+    storage = anas_lowering_buffer(l, anas_lower_shape(l, buffer));
+    anas_step_append_copy(step, buffer, storage);
+    nest->in[input].buffer = storage;
+  }
+  l->buffers[storage]->alias = slab;
+  l->buffers[storage]->offset = offset;
+}
+
+// The merged nest of instances[first..first+count), appended to the step (after the copies it needs).
+static void merge_run(struct anas_step *step, struct anas_nest *const *instances, int count) {
+  struct anas_lowering *l = step->lowering;
+  const struct anas_nest *lead = instances[0];
+  int64_t bytes = 0;
+  for (int i = 0; i < count; i++)
+    bytes += anas_align(anas_lowering_bytes(l, instances[i]->out[0].buffer));
+  struct anas_shape flat = {.rank = 1, .element = ANAS_F32, .dim = {bytes / anas_element_bytes(ANAS_F32)}};
+  int operand[ANAS_MAX_ACCESSES + ANAS_MAX_RESULTS];
+  for (int a = 0; a < anas_nest_num_accesses(lead); a++) {
+    operand[a] = anas_nest_access(lead, a)->buffer;
+    if (is_shared(l, lead, a)) continue;
+    int64_t at;
+    int storage = anas_lowering_locate(l, operand[a], &at), whole = anas_lowering_buffer(l, &flat);
+    if (l->buffers[storage]->place == ANAS_PLACE_PARAMS) {
+      l->buffers[whole]->alias = storage;
+      l->buffers[whole]->offset = at;
+    } else {
+      int64_t offset = 0;
+      for (int i = 0; i < count; i++) {
+        put_into_slab(step, instances[i], a, whole, offset);
+        offset += anas_align(anas_lowering_bytes(l, instances[i]->out[0].buffer));
+      }
+    }
+    operand[a] = whole;
+  }
+  struct anas_nest *merged = anas_lower_nest(l, lead->kind);
+  anas_nest_loop(merged, flat.dim[0], false);
+  for (int a = 0; a < anas_nest_num_accesses(lead); a++) {
+    struct anas_access *access =
+        a < lead->num_in ? anas_nest_in(merged, operand[a]) : anas_nest_out(merged, operand[a], ANAS_NO_FILL);
+    if (!is_shared(l, lead, a)) anas_access_add(access, 0, 0, 1);
+  }
+  anas_strbuf_adds(&merged->body, anas_strbuf_text(&lead->body));
+  memcpy(merged->yield, lead->yield, sizeof merged->yield);
+  merged->next_local = lead->next_local;
+}
+
+// Instances can move to the end of the step if no other nest touches afterwards what they write, or writes what they
+// read.
+static bool can_move_to_end(const struct anas_lowering *l, const bool *is_one, int n) {
+  const struct anas_nest *nest = l->nests[n];
+  for (int later = n + 1; later < l->num_nests; later++) {
+    if (is_one[later]) continue;
+    for (int j = 0; j < nest->num_out; j++)
+      if (anas_nest_reads(l, l->nests[later], nest->out[j].buffer) ||
+          anas_nest_writes(l, l->nests[later], nest->out[j].buffer))
+        return false;
+    for (int i = 0; i < nest->num_in; i++)
+      if (anas_nest_writes(l, l->nests[later], nest->in[i].buffer)) return false;
+  }
+  return true;
+}
+
+anas_status anas_step_merge_horizontal(struct anas_step *step) {
+  struct anas_lowering *l = step->lowering;
+  int num_nests = l->num_nests, count = 0;
+  bool *is_one = anas_calloc((size_t)num_nests, sizeof *is_one);
+  struct anas_nest **instances = anas_calloc((size_t)num_nests, sizeof *instances);
+  anas_status status = ANAS_OK;
+  for (int n = 0; n < num_nests && status == ANAS_OK; n++) {
+    if (l->nest_op[n] >= l->num_ops || !step->op_defs[l->nest_op[n]]->horizontal) continue;
+    status = anas_nest_simplify(l, l->nests[n]);
+    is_one[n] = status == ANAS_OK && is_instance(l, l->nests[n]);
+  }
+  for (int n = num_nests - 1; n >= 0 && status == ANAS_OK; n--)
+    if (is_one[n]) is_one[n] = can_move_to_end(l, is_one, n);
+  for (int n = 0; n < num_nests && status == ANAS_OK; n++)
+    if (is_one[n]) instances[count++] = l->nests[n];
+  for (int first = 0, next; first < count; first = next) {
+    next = first + 1;
+    while (next < count && follows(l, instances[next - 1], instances[next]))
+      next++;
+    merge_run(step, instances + first, next - first);
+  }
+  bool *dead = anas_calloc((size_t)l->num_nests, sizeof *dead);
+  memcpy(dead, is_one, (size_t)num_nests);
+  if (status == ANAS_OK) anas_lowering_remove(l, dead);
+  free(dead);
+  free(is_one);
+  free(instances);
+  return status;
+}
