@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The zoo against the sizes of the reference implementation (spec 6): parameters, multiply-accumulates, ops.
+#include "dialect/context.h"
+#include "dialect/zoo.h"
+#include "passes/analysis/analysis.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static int count_ops(const struct anas_model *model, int function) {
+  int count = 0;
+  for (int n = 0; n < model->functions[function].num_nodes; n++) {
+    const struct anas_node *node = &model->functions[function].nodes[n];
+    count += node->def ? 1 : count_ops(model, node->callee);
+  }
+  return count;
+}
+
+static void reference_sizes(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    int64_t side, classes, params;
+    double gmacs;
+    int ops;
+  } cases[] = {
+      {"cnn", 32, 10, 2192458, 0.0399, 11},          {"resnet18", 32, 10, 11178058, 0.1412, 69},
+      {"resnet34", 32, 10, 21286218, 0.2922, 125},   {"resnet50", 32, 10, 23524938, 0.3268, 175},
+      {"resnet101", 32, 10, 42517066, 0.6299, 345},  {"resnet152", 32, 10, 58160714, 0.9329, 515},
+      {"resnet18", 224, 1000, 11693608, 1.8269, 69}, {"resnet50", 224, 1000, 25561128, 4.1020, 175},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct anas_model *model;
+    if (anas_zoo_build(cases[i].name, cases[i].side, cases[i].side, 3, cases[i].classes, &model))
+      fail_msg("%s", anas_error_message());
+    struct anas_model_cost cost;
+    assert_int_equal(anas_model_cost(model, 1, &cost), ANAS_OK);
+    assert_int_equal(cost.params, cases[i].params);
+    assert_int_equal(count_ops(model, anas_model_entry(model)), cases[i].ops);
+    if (cost.macs < (cases[i].gmacs - 0.00005) * 1e9 || cost.macs > (cases[i].gmacs + 0.00005) * 1e9)
+      fail_msg("%s: %lld MACs, expected %.4f G", cases[i].name, (long long)cost.macs, cases[i].gmacs);
+    anas_model_destroy(model);
+  }
+}
+
+// Every network is accepted by MLIR as it is printed, and reads back as the same network.
+static void round_trip(void **state) {
+  (void)state;
+  MlirContext context = anas_context_create(false);
+  int count;
+  const struct anas_zoo_entry *const *entries = anas_zoo_table(&count);
+  assert_true(count >= 6);
+  for (int i = 0; i < count; i++) {
+    assert_string_equal(anas_zoo_names()[i], entries[i]->name);
+    const struct anas_zoo_size *size = &entries[i]->reference;
+    struct anas_model *model, *again;
+    assert_int_equal(anas_zoo_build(entries[i]->name, size->height, size->width, size->channels, size->classes, &model),
+                     ANAS_OK);
+    struct anas_model_cost cost;
+    assert_int_equal(anas_model_cost(model, 1, &cost), ANAS_OK);
+    assert_int_equal(cost.params, entries[i]->params);
+    MlirModule module;
+    assert_int_equal(anas_model_export(model, context, &module), ANAS_OK);
+    assert_int_equal(anas_model_import(module, &again), ANAS_OK);
+    assert_int_equal(anas_model_verify(again), ANAS_OK);
+    struct anas_strbuf first = {0}, second = {0};
+    anas_model_print(model, &first);
+    anas_model_print(again, &second);
+    assert_string_equal(first.data, second.data);
+    char a[33], b[33];
+    anas_model_hash(model, a);
+    anas_model_hash(again, b);
+    assert_string_equal(a, b);
+    anas_strbuf_deinit(&first);
+    anas_strbuf_deinit(&second);
+    mlirModuleDestroy(module);
+    anas_model_destroy(model);
+    anas_model_destroy(again);
+  }
+  assert_null(anas_zoo_names()[count]);
+  mlirContextDestroy(context);
+}
+
+static void errors(void **state) {
+  (void)state;
+  struct anas_model *model = NULL;
+  assert_int_equal(anas_zoo_build("resnet17", 32, 32, 3, 10, &model), ANAS_NOT_FOUND);
+  assert_non_null(strstr(anas_error_message(), "did you mean 'resnet1"));
+  assert_int_equal(anas_zoo_build("cnn", 32, 0, 3, 10, &model), ANAS_INVALID);
+  assert_int_equal(anas_zoo_build("cnn", 3, 3, 3, 10, &model), ANAS_INVALID);
+  assert_non_null(strstr(anas_error_message(), "network 'cnn' for 3x3x3 images"));
+  assert_non_null(strstr(anas_error_message(), "avg_pool"));
+  assert_null(model);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(reference_sizes),
+      cmocka_unit_test(round_trip),
+      cmocka_unit_test(errors),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
