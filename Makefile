@@ -9,7 +9,7 @@ DEMO ?= $(BUILD)/demo
 
 # Everything anas needs on Debian 12, in one list. `make deps` installs what is missing and says so.
 PACKAGES := \
-  gcc cmake ninja-build ccache pkg-config \
+  gcc cmake ninja-build ccache mold pkg-config \
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools \
   libffi-dev libsqlite3-dev libxxhash-dev libjansson-dev zlib1g-dev libcmocka-dev \
   sqlite3 jq dataset-fashion-mnist
