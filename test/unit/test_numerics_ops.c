@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "dialect/attributes.h"
 #include "dialect/context.h"
 #include "dialect/model.h"
 #include "passes/train/training_op.h"
@@ -15,6 +16,7 @@
 #include "test/unit/op_references.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,7 +127,7 @@ static int buffer_of(const struct program *p, MlirValue value) {
 }
 
 static MlirValue add_argument(struct program *p, const struct anas_shape *type, int *out_buffer) {
-  MlirValue value = mlirBlockAddArgument(p->block, anas_tensor_type(context, type), mlirLocationUnknownGet(context));
+  MlirValue value = mlirBlockAddArgument(p->block, anas_shape_to_type(context, type), mlirLocationUnknownGet(context));
   *out_buffer = anas_lowering_buffer(p->lowering, type);
   learn(p, value, *out_buffer);
   return value;
@@ -201,17 +203,16 @@ static void program_run(const struct program *p, const struct instance *instance
 
 // ---- forward
 
-static void check_forward(const struct anas_op_def *def, int sample, bool training) {
+static void check_forward(const struct anas_op_def *def, const struct anas_sample *sample, bool training) {
   struct instance instance;
   struct program program;
   struct nest_memory memory;
   op_reference reference = op_reference_find(def->name);
-  instance_init(def, &def->samples[sample], &instance);
+  instance_init(def, sample, &instance);
   program_init(&instance, training, false, &program);
   program_run(&program, &instance, NULL, 1, &memory);
   char text[128];
-  assert_string_equal(anas_shape_text(anas_lower_shape(program.lowering, program.result), text),
-                      def->samples[sample].result);
+  assert_string_equal(anas_shape_text(anas_lower_shape(program.lowering, program.result), text), sample->result);
   int64_t count = anas_shape_elements(&instance.result);
   double *want = anas_calloc((size_t)count, sizeof *want);
   reference(&instance.op, &instance.result, training, (const double *const *)instance.value,
@@ -219,7 +220,7 @@ static void check_forward(const struct anas_op_def *def, int sample, bool traini
   const union nest_cell *have = nest_memory_buffer(&memory, program.result);
   for (int64_t i = 0; i < count; i++)
     if (!(fabs(have[i].f - want[i]) <= FORWARD_TOLERANCE * fmax(1, fabs(want[i]))))
-      fail_msg("'anas.%s' %s, sample %d, element %lld: %.12g, not %.12g", def->name, def->samples[sample].attrs, sample,
+      fail_msg("'anas.%s' %s of %s, element %lld: %.12g, not %.12g", def->name, sample->attrs, sample->operand[0],
                (long long)i, have[i].f, want[i]);
   free(want);
   nest_memory_deinit(&memory);
@@ -238,8 +239,8 @@ static void forward_equals_definition(void **state) {
       continue;
     }
     for (int i = 0; i < defs[d]->num_samples; i++, checked++) {
-      check_forward(defs[d], i, true);
-      check_forward(defs[d], i, false);
+      check_forward(defs[d], &defs[d]->samples[i], true);
+      check_forward(defs[d], &defs[d]->samples[i], false);
     }
   }
   assert_true(checked >= 20);
@@ -276,10 +277,10 @@ static double slope(const struct program *forward, const struct instance *instan
   return (side[0] - side[1]) / (2 * STEP);
 }
 
-// Every element of a small tensor, a few of a large one, and random directions through all of them.
+// Derivatives by single elements, at most about 'probes' of them, and along random directions through all.
 static void check_input(const struct program *forward, const struct instance *instance, const double *weights,
-                        int input, const union nest_cell *gradient, int sample) {
-  int64_t count = anas_shape_elements(&instance->type[input]), stride = count / 40 + 1;
+                        int input, const union nest_cell *gradient, const struct anas_sample *sample, int64_t probes) {
+  int64_t count = anas_shape_elements(&instance->type[input]), stride = count / probes + 1;
   double *direction = anas_calloc((size_t)count, sizeof *direction);
   uint64_t seed = (uint64_t)input + 99;
   for (int64_t probe = -3; probe * stride < count; probe++) {
@@ -291,19 +292,17 @@ static void check_input(const struct program *forward, const struct instance *in
     difference = slope(forward, instance, weights, input, direction);
     if (!(fabs(product - difference) <= GRADIENT_TOLERANCE * fmax(1, fabs(difference))))
       fail_msg(
-          "'anas.%s' %s, sample %d: gradient of input %d along direction %lld is %.12g but finite differences give "
-          "%.12g",
-          instance->op.def->name, instance->op.def->samples[sample].attrs, sample, input, (long long)probe, product,
-          difference);
+          "'anas.%s' %s of %s: gradient of input %d along direction %lld is %.12g but finite differences give %.12g",
+          instance->op.def->name, sample->attrs, sample->operand[0], input, (long long)probe, product, difference);
   }
   free(direction);
 }
 
-static void check_gradients(const struct anas_op_def *def, int sample) {
+static void check_gradients(const struct anas_op_def *def, const struct anas_sample *sample, int64_t probes) {
   struct instance instance;
   struct program forward, both;
   struct nest_memory memory;
-  instance_init(def, &def->samples[sample], &instance);
+  instance_init(def, sample, &instance);
   program_init(&instance, true, false, &forward);
   program_init(&instance, true, true, &both);
   double *weights = random_values(anas_shape_elements(&instance.result), 0, 1, 4242);
@@ -312,7 +311,7 @@ static void check_gradients(const struct anas_op_def *def, int sample) {
     if (!differentiable(&instance, i)) continue;
     if (both.gradient[i] < 0) fail_msg("'anas.%s' gives no gradient of input %d", def->name, i);
     assert_true(anas_shape_equal(anas_lower_shape(both.lowering, both.gradient[i]), &instance.type[i]));
-    check_input(&forward, &instance, weights, i, nest_memory_buffer(&memory, both.gradient[i]), sample);
+    check_input(&forward, &instance, weights, i, nest_memory_buffer(&memory, both.gradient[i]), sample, probes);
   }
   nest_memory_deinit(&memory);
   free(weights);
@@ -328,14 +327,125 @@ static void gradients_equal_finite_differences(void **state) {
   for (int d = 0; d < count; d++) {
     if (defs[d]->level != ANAS_ARCHITECTURE || !defs[d]->backward) continue;
     for (int i = 0; i < defs[d]->num_samples; i++, checked++)
-      check_gradients(defs[d], i);
+      check_gradients(defs[d], &defs[d]->samples[i], 40);
   }
   assert_true(checked >= 20);
 }
 
+// ---- pooling over many shapes
+
+// False if the window does not fit.
+static bool pool_sample(const char *name, const int64_t *extent, const int64_t *window, const int64_t *stride,
+                        bool same) {
+  int64_t out[2];
+  for (int d = 0; d < 2; d++) {
+    int64_t reach = window[d] ? window[d] : extent[d];
+    if (!same && reach > extent[d]) return false;
+    out[d] = same ? (extent[d] + stride[d] - 1) / stride[d] : (extent[d] - reach) / stride[d] + 1;
+  }
+  char operand[64], result[64], attrs[160];
+  snprintf(operand, sizeof operand, "2x%lldx%lldx2xf32", (long long)extent[0], (long long)extent[1]);
+  snprintf(result, sizeof result, "2x%lldx%lldx2xf32", (long long)out[0], (long long)out[1]);
+  snprintf(attrs, sizeof attrs, "{window = array<i64: %lld, %lld>, strides = array<i64: %lld, %lld>, padding = \"%s\"}",
+           (long long)window[0], (long long)window[1], (long long)stride[0], (long long)stride[1],
+           same ? "SAME" : "VALID");
+  struct anas_sample sample = {.operand = {operand}, .attrs = attrs, .result = result};
+  const struct anas_op_def *def = anas_op_find(name, strlen(name));
+  assert_non_null(def);
+  check_forward(def, &sample, true);
+  check_gradients(def, &sample, 3);
+  return true;
+}
+
+static void every_pooling_geometry(void **state) {
+  (void)state;
+  int checked = 0;
+  for (int64_t extent = 1; extent <= 9; extent++)
+    for (int64_t window = 0; window <= 3; window++)
+      for (int64_t stride = 1; stride <= 3; stride++)
+        for (int same = 0; same < 2; same++) {
+          int64_t extents[] = {extent, 10 - extent}, windows[] = {window, (window + extent) % 4};
+          int64_t strides[] = {stride, 1 + (stride + extent) % 3};
+          checked += pool_sample("avg_pool", extents, windows, strides, same);
+          checked += pool_sample("max_pool", extents, windows, strides, same);
+        }
+  assert_true(checked > 300);
+}
+
+// ---- what the definitions leave out
+
+// Training dropout keeps an element, grown, or drops it; seeds and instances draw different masks, one seed the same.
+static void dropout_masks(void **state) {
+  (void)state;
+  static const struct anas_sample sample = {{"8x16x16x4xf32"}, "{rate = 0.25 : f64}", "8x16x16x4xf32"};
+  struct instance instance;
+  struct program program;
+  struct nest_memory memory;
+  instance_init(anas_op_find("dropout", 7), &sample, &instance);
+  program_init(&instance, true, false, &program);
+  int64_t count = anas_shape_elements(&instance.result);
+  bool *mask = anas_calloc((size_t)(3 * count), sizeof *mask);
+  static const int64_t seeds[] = {1, 2, 1};
+  for (int run = 0; run < 3; run++) {
+    int64_t kept = 0;
+    program_run(&program, &instance, NULL, seeds[run], &memory);
+    const union nest_cell *y = nest_memory_buffer(&memory, program.result);
+    for (int64_t i = 0; i < count; i++) {
+      mask[run * count + i] = y[i].f != 0;
+      kept += y[i].f != 0;
+      if (y[i].f != 0) assert_true(fabs(y[i].f - instance.value[0][i] / 0.75) < 1e-6);
+    }
+    // Binomial with 8192 draws: five standard deviations are 0.024.
+    assert_true(fabs((double)kept / (double)count - 0.75) < 0.024);
+    nest_memory_deinit(&memory);
+  }
+  int64_t differ = 0;
+  for (int64_t i = 0; i < count; i++)
+    differ += mask[i] != mask[count + i];
+  assert_true(fabs((double)differ / (double)count - 2 * 0.25 * 0.75) < 0.03); // independent masks
+  assert_memory_equal(mask, mask + 2 * count, (size_t)count * sizeof *mask);
+  free(mask);
+  program_deinit(&program);
+  program_init(&instance, false, false, &program);
+  assert_int_equal(program.result, program.input[0]); // nothing happens at inference
+  program_deinit(&program);
+  instance_deinit(&instance);
+}
+
+static void batch_norm_averages(void **state) {
+  (void)state;
+  static const struct anas_sample sample = {{"5x3x2x7xf32"}, "{momentum = 0.75 : f64}", "5x3x2x7xf32"};
+  struct instance instance;
+  struct program program;
+  struct nest_memory memory;
+  instance_init(anas_op_find("batch_norm", 10), &sample, &instance);
+  program_init(&instance, true, false, &program);
+  assert_true(program.new_state[2] >= 0 && program.new_state[3] >= 0);
+  program_run(&program, &instance, NULL, 1, &memory);
+  const double *x = instance.value[0];
+  for (int c = 0; c < 7; c++) {
+    double mean = 0, variance = 0;
+    for (int r = 0; r < 30; r++)
+      mean += x[r * 7 + c] / 30;
+    for (int r = 0; r < 30; r++)
+      variance += (x[r * 7 + c] - mean) * (x[r * 7 + c] - mean) / 30;
+    double new_mean = 0.75 * instance.value[3][c] + 0.25 * mean;
+    double new_variance = 0.75 * instance.value[4][c] + 0.25 * variance;
+    assert_true(fabs(nest_memory_buffer(&memory, program.new_state[2])[c].f - new_mean) < 1e-6);
+    assert_true(fabs(nest_memory_buffer(&memory, program.new_state[3])[c].f - new_variance) < 1e-6);
+  }
+  nest_memory_deinit(&memory);
+  program_deinit(&program);
+  program_init(&instance, false, false, &program);
+  for (int i = 0; i < instance.num_params; i++)
+    assert_int_equal(program.new_state[i], -1); // inference changes no state
+  program_deinit(&program);
+  instance_deinit(&instance);
+}
+
 // ---- samples
 
-// Every op has samples whose results the shape rule gives, at both levels.
+// Every architecture op has samples, and the shape rule gives their results.
 static void samples_are_well_typed(void **state) {
   (void)state;
   int count;
@@ -360,6 +470,9 @@ int main(void) {
       cmocka_unit_test(samples_are_well_typed),
       cmocka_unit_test(forward_equals_definition),
       cmocka_unit_test(gradients_equal_finite_differences),
+      cmocka_unit_test(every_pooling_geometry),
+      cmocka_unit_test(dropout_masks),
+      cmocka_unit_test(batch_norm_averages),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   mlirContextDestroy(context);
