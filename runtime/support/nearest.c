@@ -27,8 +27,8 @@ int anas_edit_distance(const char *a, size_t size_a, const char *b, size_t size_
 }
 
 struct anas_nearest anas_nearest_make(const char *wanted, size_t size) {
-  // One edit in three characters, at least one: "sede" finds "seed", "x" finds nothing but another single letter.
-  return (struct anas_nearest){.wanted = wanted, .size = size, .distance = (int)(size / 3) + 2};
+  // One edit in three characters, rounded up: "sede" finds "seed", "foo" does not find "o".
+  return (struct anas_nearest){.wanted = wanted, .size = size, .distance = (int)((size + 2) / 3) + 1};
 }
 
 void anas_nearest_offer(struct anas_nearest *nearest, const char *name) {
