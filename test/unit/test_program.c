@@ -2,6 +2,7 @@
 // Kernel-stage module to running code: image, stock lowering, objects, loading, calls, profile, and the errors of each.
 #include "dialect/context.h"
 #include "passes/cpu/cpu.h"
+#include "passes/cpu/peak.h"
 #include "passes/lower/image.h"
 #include "runtime/team.h"
 #include "test/unit/kernel_stage.h"
@@ -337,13 +338,30 @@ static void test_bad_attributes(void **state) {
   }
 }
 
+// Twice the lanes cannot be slower than half the rate of one lane: enough to show that the loop ran and was counted.
+static void test_peak(void **state) {
+  struct fixture *fixture = *state;
+  double scalar, vector;
+  struct anas_cpu_target target = fixture->target;
+  target.lanes = 1;
+  scalar = anas_fma_peak(&target);
+  target.lanes = 4;
+  vector = anas_fma_peak(&target);
+  assert_true(scalar > 0.01 && scalar < 1e4);
+  assert_true(vector > scalar / 2);
+  target.lanes = 0;
+  assert_true(anas_fma_peak(&target) == 0);
+  print_message("%.1f GFLOP/s with 1 lane, %.1f with 4\n", scalar, vector);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_image),          cmocka_unit_test(test_run),
       cmocka_unit_test(test_profile),        cmocka_unit_test(test_tuned_kernel),
       cmocka_unit_test(test_kernel_errors),  cmocka_unit_test(test_missing_kernel),
       cmocka_unit_test(test_damaged_object), cmocka_unit_test(test_regions_are_checked),
-      cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_bad_attributes),
+      cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_peak),
+      cmocka_unit_test(test_bad_attributes),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
