@@ -12,7 +12,8 @@
   X(cost)                                                                                                              \
   X(remove_dead)                                                                                                       \
   X(train_step)                                                                                                        \
-  X(to_kernels)
+  X(to_kernels)                                                                                                        \
+  X(to_llvm)
 
 #define DECLARE(name) extern const struct anas_pass_def anas_pass_##name;
 #define ENTRY(name) &anas_pass_##name,
