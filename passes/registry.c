@@ -10,6 +10,8 @@
   X(infer_shapes)                                                                                                      \
   X(infer_properties)                                                                                                  \
   X(cost)                                                                                                              \
+  X(synthesize)                                                                                                        \
+  X(mutate)                                                                                                            \
   X(remove_dead)                                                                                                       \
   X(train_step)                                                                                                        \
   X(to_kernels)                                                                                                        \

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Rules of the properties on plain values: depth along chains, composition and join of mixing, the three distances, and
 // the pairing of one op against a literal enumeration of its dependencies.
-#include "passes/analysis/analysis.h"
+#include "test/unit/pairing.h"
+
 #include "runtime/support/rng.h"
 
 #include <setjmp.h>
@@ -184,66 +185,6 @@ static void give_sample_deps(const struct anas_op *op, int which, const struct a
   memcpy(out, sample_deps, (size_t)op->operand[which].rank * sizeof *out);
 }
 
-static bool reads(const struct anas_dep *dep, int64_t extent, const int64_t *y, int64_t position) {
-  int64_t v = y[dep->out_dim];
-  switch (dep->kind) {
-  case ANAS_DEP_NONE: return false;
-  case ANAS_DEP_ALL: return true;
-  case ANAS_DEP_FIRST: return position == 0;
-  case ANAS_DEP_DIVMOD: return v / dep->div % extent == position;
-  case ANAS_DEP_GROUP:
-    return position >= v / dep->out_group * dep->in_group && position < (v / dep->out_group + 1) * dep->in_group;
-  case ANAS_DEP_WINDOW:
-    for (int64_t t = 0; t < dep->window; t++)
-      if (v * dep->stride - dep->pad + t * dep->dilation == position) return true;
-    return false;
-  }
-  return false;
-}
-
-// Marks the positions of dimension i that element y reads; returns how many.
-static int project(const struct anas_dep *deps, const struct anas_shape *operand, const int64_t *y, int i, bool *mark) {
-  bool empty = false;
-  int count = 0;
-  for (int k = 0; k < operand->rank; k++) {
-    bool any = false;
-    for (int64_t p = 0; p < operand->dim[k]; p++)
-      any = any || reads(&deps[k], operand->dim[k], y, p);
-    empty = empty || !any;
-  }
-  for (int64_t p = 0; !empty && p < operand->dim[i]; p++)
-    if (reads(&deps[i], operand->dim[i], y, p)) {
-      mark[p] = true;
-      count++;
-    }
-  return count;
-}
-
-static void literal_pairing(const struct anas_dep *deps, const struct anas_shape *operand,
-                            const struct anas_shape *result, struct anas_mixing *out) {
-  *out = (struct anas_mixing){.rows = operand->rank, .columns = result->rank};
-  int64_t y[ANAS_MAX_RANK];
-  for (int j = 0; j < result->rank; j++)
-    y[j] = result->dim[j] / 2;
-  for (int i = 0; i < operand->rank; i++) {
-    bool centre[64] = {false};
-    int at_centre = project(deps, operand, y, i, centre);
-    for (int j = 0; j < result->rank; j++) {
-      bool mark[64] = {false}, covered = true;
-      for (int64_t v = 0; v < result->dim[j]; v++) {
-        int64_t z[ANAS_MAX_RANK];
-        memcpy(z, y, sizeof z);
-        z[j] = v;
-        project(deps, operand, z, i, mark);
-      }
-      for (int64_t p = 0; p < operand->dim[i]; p++)
-        covered = covered && mark[p];
-      if (covered)
-        out->pair[i][j] = at_centre == operand->dim[i] ? ANAS_PAIR_ALL : at_centre > 1 ? ANAS_PAIR_MANY : ANAS_PAIR_ONE;
-    }
-  }
-}
-
 static void test_pairing_of_random_dependencies(void **state) {
   (void)state;
   static const struct anas_op_def def = {.name = "sample", .num_operands = 1, .deps = give_sample_deps};
@@ -273,7 +214,7 @@ static void test_pairing_of_random_dependencies(void **state) {
     }
     struct anas_mixing actual, expected;
     anas_mixing_of_op(&op, 0, &result, &actual);
-    literal_pairing(sample_deps, &op.operand[0], &result, &expected);
+    test_literal_pairing(sample_deps, &op.operand[0], &result, &expected);
     assert_matrix(&actual, &expected);
     for (int i = 0; i < expected.rows; i++)
       for (int j = 0; j < expected.columns; j++)

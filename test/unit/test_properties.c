@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Properties and cost of modules, and the pairing of every sample of every op against enumeration.
+#include "dialect/context.h"
+#include "test/unit/pairing.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static MlirContext context;
+
+static int set_up(void **state) {
+  (void)state;
+  context = anas_context_create(false);
+  return 0;
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  mlirContextDestroy(context);
+  return 0;
+}
+
+static struct anas_model *load(const char *text) {
+  MlirModule module;
+  struct anas_model *model;
+  assert_int_equal(anas_parse(context, text, strlen(text), "test", &module), ANAS_OK);
+  assert_int_equal(anas_model_import(module, &model), ANAS_OK);
+  assert_int_equal(anas_model_infer_shapes(model), ANAS_OK);
+  mlirModuleDestroy(module);
+  return model;
+}
+
+static void assert_digits(const struct anas_mixing *m, const char *digits) {
+  assert_int_equal(strlen(digits), m->rows * m->columns);
+  for (int i = 0; i < m->rows; i++)
+    for (int j = 0; j < m->columns; j++)
+      assert_int_equal(m->pair[i][j], digits[i * m->columns + j] - '0');
+}
+
+static const char *example =
+    "func.func @main(%image: tensor<?x32x32x3xf32>) -> tensor<?x10xf32> {\n"
+    "  %0 = \"anas.conv\"(%image) {anas.name = \"stem/conv\", features = 32 : i64, kernel = array<i64: 3, 3>, use_bias "
+    "= "
+    "false} : (tensor<?x32x32x3xf32>) -> tensor<?x32x32x32xf32>\n"
+    "  %1 = call @stage0(%0) : (tensor<?x32x32x32xf32>) -> tensor<?x16x16x64xf32>\n"
+    "  %3 = \"anas.mean\"(%1) {axes = array<i64: 1, 2>} : (tensor<?x16x16x64xf32>) -> tensor<?x64xf32>\n"
+    "  %4 = \"anas.dense\"(%3) {anas.name = \"head/dense\", features = 10 : i64} : (tensor<?x64xf32>) -> "
+    "tensor<?x10xf32>\n"
+    "  return %4 : tensor<?x10xf32>\n"
+    "}\n"
+    "func.func private @stage0(%x: tensor<?x32x32x32xf32>) -> tensor<?x16x16x64xf32> attributes {anas.block = "
+    "\"down\"} {\n"
+    "  %0 = \"anas.conv\"(%x) {anas.name = \"conv\", features = affine_map<(n, h, w, c) -> (c * 2)>, kernel = "
+    "array<i64: 3, 3>, strides = array<i64: 2, 2>, use_bias = false} : (tensor<?x32x32x32xf32>) -> "
+    "tensor<?x16x16x64xf32>\n"
+    "  %1 = \"anas.batch_norm\"(%0) {anas.name = \"bn\"} : (tensor<?x16x16x64xf32>) -> tensor<?x16x16x64xf32>\n"
+    "  %2 = \"anas.relu\"(%1) : (tensor<?x16x16x64xf32>) -> tensor<?x16x16x64xf32>\n"
+    "  return %2 : tensor<?x16x16x64xf32>\n"
+    "}\n";
+
+static void test_called_functions_are_summarised(void **state) {
+  (void)state;
+  struct anas_model *model = load(example);
+  struct anas_properties properties[2];
+  assert_int_equal(anas_infer_properties(model, properties), ANAS_OK);
+  const struct anas_properties *entry = &properties[anas_model_find(model, "main")];
+  const struct anas_properties *stage = &properties[anas_model_find(model, "stage0")];
+  assert_int_equal(stage->depth[0][0], 2);
+  assert_digits(&stage->mixing[0][0], "1000020000203333");
+  assert_int_equal(entry->depth[0][0], 3); // linear, non-linear, linear behind a non-linear producer
+  assert_digits(&entry->mixing[0][0], "10333333");
+  // The block's own depth behind a linear producer is 1: the call in main starts from a convolution.
+  model->functions[anas_model_find(model, "stage0")].arg_linear[0] = true;
+  assert_int_equal(anas_infer_properties(model, properties), ANAS_OK);
+  assert_int_equal(stage->depth[0][0], 1);
+  assert_int_equal(entry->depth[0][0], 3);
+  anas_model_destroy(model);
+}
+
+// C4: a residual branch, and what the reference gets wrong: neutral ops and results inside a path.
+static void test_depth_of_graphs(void **state) {
+  (void)state;
+  struct anas_model *model = load(
+      "func.func @main(%x: tensor<?x8x8x4xf32>) -> (tensor<?x8x8x4xf32>, tensor<?x8x8x4xf32>, tensor<?x8x8x4xf32>) {\n"
+      "  %0 = \"anas.conv\"(%x) {anas.name = \"a\", features = 4 : i64, kernel = array<i64: 3, 3>} : "
+      "(tensor<?x8x8x4xf32>) -> tensor<?x8x8x4xf32>\n"
+      "  %1 = \"anas.identity\"(%0) : (tensor<?x8x8x4xf32>) -> tensor<?x8x8x4xf32>\n"
+      "  %2 = \"anas.relu\"(%1) : (tensor<?x8x8x4xf32>) -> tensor<?x8x8x4xf32>\n"
+      "  %3 = \"anas.conv\"(%2) {anas.name = \"b\", features = 4 : i64, kernel = array<i64: 3, 3>} : "
+      "(tensor<?x8x8x4xf32>) -> tensor<?x8x8x4xf32>\n"
+      "  %4 = \"anas.add\"(%3, %x) : (tensor<?x8x8x4xf32>, tensor<?x8x8x4xf32>) -> tensor<?x8x8x4xf32>\n"
+      "  return %2, %4, %x : tensor<?x8x8x4xf32>, tensor<?x8x8x4xf32>, tensor<?x8x8x4xf32>\n"
+      "}\n");
+  struct anas_properties properties;
+  assert_int_equal(anas_infer_properties(model, &properties), ANAS_OK);
+  assert_int_equal(properties.depth[0][0], 2);
+  assert_int_equal(properties.depth[1][0], 3);
+  assert_int_equal(properties.depth[2][0], 0);
+  assert_digits(&properties.mixing[1][0], "1000020000203333");
+  assert_digits(&properties.mixing[2][0], "1000010000100001");
+  anas_model_destroy(model);
+}
+
+static void test_argument_without_path(void **state) {
+  (void)state;
+  struct anas_model *model = load("func.func @main(%x: tensor<?x4xf32>, %y: tensor<?x6xf32>) -> tensor<?x4xf32> {\n"
+                                  "  %0 = \"anas.relu\"(%x) : (tensor<?x4xf32>) -> tensor<?x4xf32>\n"
+                                  "  return %0 : tensor<?x4xf32>\n"
+                                  "}\n");
+  struct anas_properties properties;
+  assert_int_equal(anas_infer_properties(model, &properties), ANAS_OK);
+  assert_int_equal(properties.depth[0][0], 0);
+  assert_int_equal(properties.depth[0][1], -1);
+  assert_digits(&properties.mixing[0][1], "0000");
+  anas_model_destroy(model);
+}
+
+static void test_cost_of_module(void **state) {
+  (void)state;
+  struct anas_model *model = load(example);
+  struct anas_model_cost one, many;
+  assert_int_equal(anas_model_cost(model, 1, &one), ANAS_OK);
+  assert_int_equal(anas_model_cost(model, 32, &many), ANAS_OK);
+  int64_t stem = 9 * 3 * 32, down = 9 * 32 * 64, head = 64 * 10;
+  assert_int_equal(one.params, stem + down + 2 * 64 + head + 10);
+  assert_int_equal(one.macs, 32 * 32 * stem + 16 * 16 * down + head);
+  int64_t values = 32 * 32 * 32 + 3 * 16 * 16 * 64 + 64 + 10;
+  assert_int_equal(one.activation_bytes, 4 * values);
+  assert_int_equal(many.train_bytes - one.train_bytes, 31 * 4 * (values + 32 * 32 * 3 + 2 * 32 * 32 * 32));
+  assert_int_equal(many.params, one.params);
+  anas_model_destroy(model);
+}
+
+// ---- every op
+
+static anas_status sample_op(const struct anas_op_def *def, const struct anas_sample *sample, struct anas_op *out,
+                             struct anas_shape *out_result) {
+  struct anas_strbuf text = {0};
+  anas_strbuf_adds(&text, "func.func @main(");
+  int operands = 0;
+  while (operands < ANAS_MAX_OPERANDS && sample->operand[operands])
+    operands++;
+  for (int q = 0; q < operands; q++)
+    anas_strbuf_addf(&text, "%s%%x%d: tensor<%s>", q ? ", " : "", q, sample->operand[q]);
+  anas_strbuf_addf(&text, ") -> tensor<%s> {\n%%r = \"anas.%s\"(", sample->result, def->name);
+  for (int q = 0; q < operands; q++)
+    anas_strbuf_addf(&text, "%s%%x%d", q ? ", " : "", q);
+  anas_strbuf_addf(&text, ") %s : (", sample->attrs);
+  for (int q = 0; q < operands; q++)
+    anas_strbuf_addf(&text, "%stensor<%s>", q ? ", " : "", sample->operand[q]);
+  anas_strbuf_addf(&text, ") -> tensor<%s>\nreturn %%r : tensor<%s>\n}\n", sample->result, sample->result);
+  struct anas_model *model = load(anas_strbuf_text(&text));
+  const struct anas_function *function = &model->functions[0];
+  struct anas_shape types[ANAS_MAX_OPERANDS];
+  for (int q = 0; q < operands; q++)
+    types[q] = *anas_value_type(function, function->nodes[0].operand[q]);
+  anas_status status = anas_node_resolve(&function->nodes[0], types, out);
+  *out_result = function->nodes[0].result[0];
+  anas_model_destroy(model);
+  anas_strbuf_deinit(&text);
+  return status;
+}
+
+static void test_pairing_of_every_sample(void **state) {
+  (void)state;
+  int num_defs, checked = 0;
+  const struct anas_op_def *const *defs = anas_op_table(&num_defs);
+  for (int d = 0; d < num_defs; d++) {
+    if (defs[d]->level != ANAS_ARCHITECTURE || !defs[d]->deps) continue;
+    for (int s = 0; s < defs[d]->num_samples; s++) {
+      struct anas_op op;
+      struct anas_shape result;
+      assert_int_equal(sample_op(defs[d], &defs[d]->samples[s], &op, &result), ANAS_OK);
+      for (int q = 0; q < op.num_operands; q++) {
+        struct anas_dep deps[ANAS_MAX_RANK] = {0};
+        struct anas_mixing actual, expected;
+        defs[d]->deps(&op, q, &result, deps);
+        anas_mixing_of_op(&op, q, &result, &actual);
+        test_literal_pairing(deps, &op.operand[q], &result, &expected);
+        assert_memory_equal(&actual, &expected, sizeof actual);
+        checked++;
+      }
+    }
+  }
+  assert_true(checked >= 20);
+}
+
+// A2: softmax, and a convolution on a tensor with one spatial dimension.
+static void test_named_pairings(void **state) {
+  (void)state;
+  static const struct {
+    const char *op;
+    struct anas_sample sample;
+    const char *mixing;
+  } cases[] = {
+      {"softmax", {{"5x5x5xf32"}, "{}", "5x5x5xf32"}, "100010333"},
+      {"conv", {{"5x5x5xf32"}, "{features = 10 : i64, kernel = 3 : i64}", "5x5x10xf32"}, "100020333"},
+      {"conv", {{"2x3x3x4xf32"}, "{features = 4 : i64, kernel = 3 : i64}", "2x3x3x4xf32"}, "1000333333333333"},
+      {"conv",
+       {{"2x8x8x16xf32"}, "{features = 16 : i64, kernel = 3 : i64, groups = 16 : i64}", "2x8x8x16xf32"},
+       "1000020000200001"},
+      {"conv",
+       {{"2x8x8x16xf32"}, "{features = 16 : i64, kernel = 3 : i64, groups = 4 : i64}", "2x8x8x16xf32"},
+       "1000020000200002"},
+      {"conv",
+       {{"2x8x8x16xf32"}, "{features = 16 : i64, kernel = 1 : i64, strides = 2 : i64}", "2x4x4x16xf32"},
+       "1000000000003333"},
+      {"avg_pool", {{"2x8x8x16xf32"}, "{window = 0 : i64}", "2x1x1x16xf32"}, "1000333333330001"},
+      {"flatten", {{"2x8x8x16xf32"}, "{}", "2x1024xf32"}, "10010101"},
+      {"dense", {{"2x8x8x16xf32"}, "{features = 4 : i64}", "2x8x8x4xf32"}, "1000010000103333"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct anas_op op;
+    struct anas_shape result;
+    struct anas_mixing mixing;
+    assert_int_equal(sample_op(anas_op_find(cases[i].op, strlen(cases[i].op)), &cases[i].sample, &op, &result),
+                     ANAS_OK);
+    anas_mixing_of_op(&op, 0, &result, &mixing);
+    assert_digits(&mixing, cases[i].mixing);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_called_functions_are_summarised), cmocka_unit_test(test_depth_of_graphs),
+      cmocka_unit_test(test_argument_without_path),           cmocka_unit_test(test_cost_of_module),
+      cmocka_unit_test(test_pairing_of_every_sample),         cmocka_unit_test(test_named_pairings),
+  };
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
