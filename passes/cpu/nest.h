@@ -13,6 +13,7 @@
 
 struct anas_cpu_operand {
   MlirValue memref; // argument of the kernel function
+  int argument;     // of the body
   MlirType element;
   int64_t elements;
   int64_t offset; // of iteration (0, 0, ...), in elements of the row-major buffer, like every stride
@@ -26,7 +27,8 @@ struct anas_cpu_operand {
   bool slab[ANAS_CPU_LOOPS];
 };
 
-// Loops of extent 1 are dropped and loops contiguous in every operand are merged.
+// Loops of extent 1 are dropped, loops contiguous in every operand are merged, and inputs the body does not read (they
+// gave loops their extents) are left out.
 struct anas_cpu_nest {
   int num_loops;
   int64_t extent[ANAS_CPU_LOOPS];

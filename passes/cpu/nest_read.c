@@ -45,7 +45,27 @@ static MlirAttribute attribute_of(MlirOperation op, const char *name) {
   return mlirOperationGetAttributeByName(op, mlirStringRefCreateFromCString(name));
 }
 
-// Reads operand `which`: strides per dimension of the generic, and for outputs which dimensions split it.
+// The loop with the largest coefficient if the loops of an index are the digits of a number, so that different
+// iterations give different indices (block * 16 + channel, but not position * 2 + tap of three); else -1.
+static int distinct_digits(const struct linear *linear, int num_dims, const int64_t *extents) {
+  bool done[MAX_DIMS] = {false};
+  int slowest = -1;
+  for (int64_t span = 1;;) {
+    int next = -1;
+    for (int l = 0; l < num_dims; l++) {
+      if (done[l] || linear->coef[l] == 0 || extents[l] <= 1) continue;
+      if (linear->coef[l] < 0) return -1;
+      if (next < 0 || linear->coef[l] < linear->coef[next]) next = l;
+    }
+    if (next < 0) return slowest;
+    if (linear->coef[next] < span) return -1;
+    span += linear->coef[next] * (extents[next] - 1);
+    done[next] = true;
+    slowest = next;
+  }
+}
+
+// Reads an operand: strides per dimension of the generic, and for outputs which dimensions split it.
 static anas_status read_operand(struct anas_cpu_operand *operand, MlirAffineMap map, int num_dims,
                                 const int64_t *extents, bool *split /* [num_dims], cleared where unsafe */) {
   MlirType type = mlirValueGetType(operand->memref);
@@ -69,19 +89,16 @@ static anas_status read_operand(struct anas_cpu_operand *operand, MlirAffineMap 
     if (!add_linear(mlirAffineMapGetResult(map, d), 1, &linear))
       return anas_fail(ANAS_UNSUPPORTED, "kernel function: an indexing map is not linear in the loops");
     operand->offset += linear.constant * weight[d + 1];
-    int used = -1, uses = 0;
-    for (int l = 0; l < num_dims; l++) {
+    for (int l = 0; l < num_dims; l++)
       operand->stride[l] += linear.coef[l] * weight[d + 1];
-      if (linear.coef[l] && extents[l] > 1) {
-        used = l;
-        uses++;
-      }
-    }
-    if (uses == 1) plain[used] = true;
+    int slowest = distinct_digits(&linear, num_dims, extents);
+    if (slowest >= 0)
+      for (int l = 0; l < num_dims; l++)
+        if (linear.coef[l] && extents[l] > 1) plain[l] = true;
     if (outermost && mlirShapedTypeGetDimSize(type, d) > 1) {
       outermost = false;
-      if (uses == 1 && linear.coef[used] > 0) {
-        operand->slab[used] = true;
+      if (slowest >= 0) {
+        operand->slab[slowest] = true;
         operand->slab_offset = linear.constant * weight[d + 1];
       }
     }
@@ -212,10 +229,16 @@ static anas_status read_generic(MlirOperation generic, struct anas_cpu_nest *nes
     ANAS_RETURN_IF_ERROR(read_operand(&nest->operand[o], map, num_dims, nest->extent, nest->split));
   }
   nest->body = mlirRegionGetFirstBlock(mlirOperationGetRegion(generic, 0));
-  // Inputs the body does not read only gave loops their extents; they must not keep loops from merging.
-  for (int o = 0; o < nest->num_in; o++)
-    if (mlirOpOperandIsNull(mlirValueGetFirstUse(mlirBlockGetArgument(nest->body, o))))
-      memset(nest->operand[o].stride, 0, sizeof nest->operand[o].stride);
+  int kept = 0, inputs = 0;
+  for (int o = 0; o < nest->num_operands; o++) {
+    MlirValue argument = mlirBlockGetArgument(nest->body, o);
+    if (o < nest->num_in && mlirOpOperandIsNull(mlirValueGetFirstUse(argument))) continue;
+    inputs += o < nest->num_in;
+    nest->operand[kept] = nest->operand[o];
+    nest->operand[kept++].argument = o;
+  }
+  nest->num_in = inputs;
+  nest->num_operands = kept;
   return ANAS_OK;
 }
 

@@ -65,7 +65,7 @@ static bool stands_still(const struct anas_cpu_nest *nest, int loop) {
 
 // The combiner of output o if its accumulator is used exactly once, by an op whose result is yielded for it.
 static const struct combiner *find_combiner(const struct anas_cpu_nest *nest, int o) {
-  MlirValue accumulator = mlirBlockGetArgument(nest->body, o);
+  MlirValue accumulator = mlirBlockGetArgument(nest->body, nest->operand[o].argument);
   MlirOpOperand use = mlirValueGetFirstUse(accumulator);
   if (mlirOpOperandIsNull(use) || !mlirOpOperandIsNull(mlirOpOperandGetNextUse(use))) return NULL;
   MlirOperation op = mlirOpOperandGetOwner(use), yield = mlirBlockGetTerminator(nest->body);
@@ -539,7 +539,8 @@ anas_status anas_cpu_vector(struct anas_code *code, const struct anas_cpu_nest *
   struct plan plan = {.code = code, .nest = *nest, .lanes = code->target->lanes};
   for (int o = 0; o < nest->num_operands; o++) {
     const struct anas_cpu_operand *operand = &nest->operand[o];
-    plan.used[o] = !mlirOpOperandIsNull(mlirValueGetFirstUse(mlirBlockGetArgument(nest->body, o)));
+    plan.used[o] =
+        !mlirOpOperandIsNull(mlirValueGetFirstUse(mlirBlockGetArgument(nest->body, nest->operand[o].argument)));
     plan.flat[o] = anas_code_flatten(code, operand->memref, operand->elements, operand->element);
     if (o >= nest->num_in) plan.combiner[o] = find_combiner(nest, o);
   }

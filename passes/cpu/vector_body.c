@@ -95,7 +95,7 @@ anas_status anas_cpu_body_emit(const struct anas_cpu_body *body, MlirValue *out_
   if (!map) return anas_fail(ANAS_NO_MEMORY, "kernel function: no memory for the body");
   map->count = body->nest->num_operands;
   for (int o = 0; o < body->nest->num_operands; o++) {
-    map->from[o] = mlirBlockGetArgument(body->nest->body, o);
+    map->from[o] = mlirBlockGetArgument(body->nest->body, body->nest->operand[o].argument);
     map->to[o] = body->arg[o];
   }
   anas_status status = ANAS_OK;
