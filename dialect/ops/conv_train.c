@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Convolution, training level: forward and filter gradient, and the packed layouts they share with the data gradient.
-// Contractions read 16-channel blocks of activations and 32-lane tiles of weights, so that every access of the inner
-// loops is contiguous and positions of one block do not compete for the same cache sets.
+// Contractions read blocks of up to 16 channels of activations and 32-lane tiles of weights, so that every access of
+// the inner loops is contiguous and positions of one block do not compete for the same cache sets.
 #include "dialect/ops/conv.h"
 
 #include <stdio.h>
@@ -134,7 +134,10 @@ struct anas_conv_view anas_conv_view_of(struct anas_lowering *l, const struct an
   if (in_place && !halo) return view;
 
   view.blocked = !anas_conv_narrow(conv);
-  if (view.blocked && per_group > CHANNEL_BLOCK) view.block = CHANNEL_BLOCK;
+  if (view.blocked) { // as few blocks as possible, of equal size: 24 channels are 2 x 12 rather than 16 + 8 and padding
+    int64_t blocks = (per_group + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK;
+    view.block = (per_group + blocks - 1) / blocks;
+  }
   struct anas_shape packed = {.element = ANAS_F32};
   packed.dim[packed.rank++] = shape.dim[0];
   if (view.blocked) {
