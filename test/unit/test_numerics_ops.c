@@ -142,6 +142,19 @@ static void check(anas_status status, const struct instance *instance, const cha
   if (status != ANAS_OK) fail_msg("%s of 'anas.%s': %s", what, instance->op.def->name, anas_error_message());
 }
 
+// Every nest has a kernel function, and MLIR accepts it: the interpreter is more lenient about bodies.
+static void check_kernels(const struct program *p, const struct instance *instance) {
+  for (int i = 0; i < p->lowering->num_nests; i++) {
+    struct anas_kernel_function kernel;
+    MlirModule module;
+    check(anas_kernel_function_print(p->lowering, p->lowering->nests[i], &kernel), instance, "printing a kernel");
+    if (anas_parse(context, kernel.text, strlen(kernel.text), "kernel", &module) != ANAS_OK)
+      fail_msg("'anas.%s': MLIR rejects\n%s", instance->op.def->name, kernel.text);
+    mlirModuleDestroy(module);
+    anas_kernel_function_deinit(&kernel);
+  }
+}
+
 static void program_init(const struct instance *instance, bool training, bool backward, struct program *p) {
   const struct anas_op *op = &instance->op;
   memset(p, 0, sizeof *p);
@@ -172,6 +185,7 @@ static void program_init(const struct instance *instance, bool training, bool ba
     for (int i = 0; i < anas_lowering_num_results(&training_op); i++)
       learn(p, mlirOperationGetResult(operation, i), results[i]);
   }
+  check_kernels(p, instance);
   p->result = buffer_of(p, t.result);
   for (int i = 0; i < instance->num_inputs; i++)
     p->gradient[i] = buffer_of(p, i < op->num_operands ? t.grad_operand[i] : t.grad_param[i - op->num_operands]);
@@ -443,6 +457,96 @@ static void batch_norm_averages(void **state) {
   instance_deinit(&instance);
 }
 
+// ---- dependencies
+
+// The definition of enum anas_dep_kind: does result element y read position p of an operand dimension?
+static bool reads(const struct anas_dep *dep, int64_t extent, const int64_t *y, int64_t p) {
+  int64_t at = y[dep->out_dim];
+  switch (dep->kind) {
+  case ANAS_DEP_NONE: return false;
+  case ANAS_DEP_ALL: return true;
+  case ANAS_DEP_FIRST: return p == 0;
+  case ANAS_DEP_DIVMOD: return p == at / dep->div % extent;
+  case ANAS_DEP_GROUP: return p / dep->in_group == at / dep->out_group;
+  case ANAS_DEP_WINDOW:
+    for (int64_t t = 0; t < dep->window; t++)
+      if (p == at * dep->stride - dep->pad + t * dep->dilation) return true;
+  }
+  return false;
+}
+
+static void claimed_dependencies(const struct instance *instance, int operand, struct anas_dep *out) {
+  const struct anas_shape *x = &instance->type[operand];
+  if (instance->op.def->deps) {
+    instance->op.def->deps(&instance->op, operand, &instance->result, out);
+    return;
+  }
+  for (int d = 0; d < x->rank; d++) { // numpy broadcasting
+    int aligned = instance->result.rank - x->rank + d;
+    out[d] = (struct anas_dep){.kind = ANAS_DEP_WINDOW, .out_dim = aligned, .window = 1, .stride = 1, .dilation = 1};
+    if (x->dim[d] == 1) out[d] = (struct anas_dep){.kind = ANAS_DEP_FIRST};
+  }
+}
+
+static void split(const struct anas_shape *shape, int64_t element, int64_t *out) {
+  for (int d = shape->rank - 1; d >= 0; d--) {
+    out[d] = element % shape->dim[d];
+    element /= shape->dim[d];
+  }
+}
+
+// A large new value of one element must change exactly the result elements that claim to read it.
+static void check_dependencies(const struct anas_op_def *def, int sample) {
+  struct instance instance;
+  struct program program;
+  struct nest_memory before, after;
+  instance_init(def, &def->samples[sample], &instance);
+  program_init(&instance, false, false, &program);
+  program_run(&program, &instance, NULL, 1, &before);
+  for (int input = 0; input < instance.op.num_operands; input++) {
+    struct anas_dep deps[ANAS_MAX_RANK] = {0};
+    const struct anas_shape *type = &instance.type[input];
+    claimed_dependencies(&instance, input, deps);
+    for (int64_t e = 0; e < anas_shape_elements(type); e++) {
+      int64_t x[ANAS_MAX_RANK], y[ANAS_MAX_RANK];
+      double saved = instance.value[input][e];
+      instance.value[input][e] = 20;
+      program_run(&program, &instance, NULL, 1, &after);
+      instance.value[input][e] = saved;
+      split(type, e, x);
+      for (int64_t r = 0; r < anas_shape_elements(&instance.result); r++) {
+        bool claimed = true;
+        split(&instance.result, r, y);
+        for (int d = 0; d < type->rank; d++)
+          claimed = claimed && reads(&deps[d], type->dim[d], y, x[d]);
+        bool changed =
+            nest_memory_buffer(&before, program.result)[r].f != nest_memory_buffer(&after, program.result)[r].f;
+        if (changed != claimed)
+          fail_msg(
+              "'anas.%s' %s: result element %lld %s element %lld of operand %d, but its dependencies say otherwise",
+              def->name, def->samples[sample].attrs, (long long)r, changed ? "reads" : "does not read", (long long)e,
+              input);
+      }
+      nest_memory_deinit(&after);
+    }
+  }
+  nest_memory_deinit(&before);
+  program_deinit(&program);
+  instance_deinit(&instance);
+}
+
+static void dependencies_equal_execution(void **state) {
+  (void)state;
+  int count, checked = 0;
+  const struct anas_op_def *const *defs = anas_op_table(&count);
+  for (int d = 0; d < count; d++) {
+    if (defs[d]->level != ANAS_ARCHITECTURE || !defs[d]->forward) continue;
+    for (int i = 0; i < defs[d]->num_samples; i++, checked++)
+      check_dependencies(defs[d], i);
+  }
+  assert_true(checked >= 20);
+}
+
 // ---- samples
 
 // Every architecture op has samples, and the shape rule gives their results.
@@ -470,6 +574,7 @@ int main(void) {
       cmocka_unit_test(samples_are_well_typed),
       cmocka_unit_test(forward_equals_definition),
       cmocka_unit_test(gradients_equal_finite_differences),
+      cmocka_unit_test(dependencies_equal_execution),
       cmocka_unit_test(every_pooling_geometry),
       cmocka_unit_test(dropout_masks),
       cmocka_unit_test(batch_norm_averages),
