@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Generated from the op table: for every sample of every architecture op that can be trained, its forward pass against
-// the definition (op_references.c) and its gradients against central finite differences. The training ops that forward
-// and backward emit are lowered to nests and interpreted in double precision.
+// the definition (op_references.c), its gradients against central finite differences, and its dependencies against what
+// execution reads. The training ops that forward and backward emit are lowered to nests and interpreted in double
+// precision.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
