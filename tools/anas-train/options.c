@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Command line of anas-train.
+#include "tools/anas-train/options.h"
+
+#include "runtime/support/parse.h"
+
+#include <float.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "Usage: anas-train MODEL.mlir --dataset NAME [options]\n"
+    "\n"
+    "Compiles the whole training step of one architecture and trains it. MODEL '-' reads standard input.\n"
+    "\n"
+    "Data:\n"
+    "  --dataset NAME       fashion-mnist or cifar10\n"
+    "  --data DIR           folder of its files (fashion-mnist: Debian's by default)\n"
+    "  --limit N            use only N training images\n"
+    "  --validation N       training images kept for validation (fashion-mnist 5000, cifar10 10000)\n"
+    "  --no-augment         no random crops and flips\n"
+    "\n"
+    "Training:\n"
+    "  --epochs N           passes over the training images (default 1)\n"
+    "  --max-steps N        stop after N steps\n"
+    "  --batch N            images a step (default 128)\n"
+    "  --lr X               peak learning rate (default 0.05)\n"
+    "  --warmup X           epochs of linear warm-up (default 0.5)\n"
+    "  --schedule NAME      cosine (default) or constant\n"
+    "  --momentum X         SGD momentum (default 0.9)\n"
+    "  --weight-decay X     (default 1e-4)\n"
+    "  --seed N             initial values, order, augmentation, dropout (default 0)\n"
+    "\n"
+    "Weights (safetensors):\n"
+    "  --save FILE          write weights and optimizer state at the end of every epoch\n"
+    "  --resume             continue from the --save file if it exists\n"
+    "  --weights FILE       start from these weights\n"
+    "  --eval-only          no training: loss and accuracy of --weights\n"
+    "\n"
+    "Compilation and machine:\n"
+    "  --device NAME        cpu (default); cuda and ptxsim are not built yet\n"
+    "  --cpu NAME           generate code for this LLVM processor (default: this one)\n"
+    "  --threads N          threads of the step (default: $ANAS_NUM_THREADS or all processors)\n"
+    "  --no-cache           compile everything, keep nothing (cache: $ANAS_CACHE_DIR)\n"
+    "  --reference          stock loop lowering instead of our kernels: slow, for comparison\n"
+    "  --profile            after training, time each kernel function on one thread beside the FMA peak\n"
+    "\n"
+    "Output:\n"
+    "  --json               one JSON object a line; the last one holds the result\n"
+    "  --help, --version\n"
+    "\n"
+    "Examples:\n"
+    "  anas-zoo cnn --input 28x28x1 --classes 10 -o cnn.mlir\n"
+    "  anas-train cnn.mlir --dataset fashion-mnist --epochs 3 --save cnn.safetensors\n"
+    "  anas-train cnn.mlir --dataset fashion-mnist --eval-only --weights cnn.safetensors\n";
+
+enum {
+  DATASET = 256,
+  DATA,
+  LIMIT,
+  VALIDATION,
+  NO_AUGMENT,
+  EPOCHS,
+  MAX_STEPS,
+  BATCH,
+  LR,
+  WARMUP,
+  SCHEDULE,
+  MOMENTUM,
+  WEIGHT_DECAY,
+  SEED,
+  SAVE,
+  RESUME,
+  WEIGHTS,
+  EVAL_ONLY,
+  DEVICE,
+  CPU,
+  THREADS,
+  NO_CACHE,
+  REFERENCE,
+  PROFILE,
+  JSON,
+  HELP,
+  VERSION,
+};
+
+static const struct option flags[] = {
+    {"dataset", required_argument, NULL, DATASET},
+    {"data", required_argument, NULL, DATA},
+    {"limit", required_argument, NULL, LIMIT},
+    {"validation", required_argument, NULL, VALIDATION},
+    {"no-augment", no_argument, NULL, NO_AUGMENT},
+    {"epochs", required_argument, NULL, EPOCHS},
+    {"max-steps", required_argument, NULL, MAX_STEPS},
+    {"batch", required_argument, NULL, BATCH},
+    {"lr", required_argument, NULL, LR},
+    {"warmup", required_argument, NULL, WARMUP},
+    {"schedule", required_argument, NULL, SCHEDULE},
+    {"momentum", required_argument, NULL, MOMENTUM},
+    {"weight-decay", required_argument, NULL, WEIGHT_DECAY},
+    {"seed", required_argument, NULL, SEED},
+    {"save", required_argument, NULL, SAVE},
+    {"resume", no_argument, NULL, RESUME},
+    {"weights", required_argument, NULL, WEIGHTS},
+    {"eval-only", no_argument, NULL, EVAL_ONLY},
+    {"device", required_argument, NULL, DEVICE},
+    {"cpu", required_argument, NULL, CPU},
+    {"threads", required_argument, NULL, THREADS},
+    {"no-cache", no_argument, NULL, NO_CACHE},
+    {"reference", no_argument, NULL, REFERENCE},
+    {"profile", no_argument, NULL, PROFILE},
+    {"json", no_argument, NULL, JSON},
+    {"help", no_argument, NULL, HELP},
+    {"version", no_argument, NULL, VERSION},
+    {0},
+};
+
+static anas_status parse_schedule(const char *text, bool *out_cosine) {
+  bool cosine = !strcmp(text, "cosine");
+  if (!cosine && strcmp(text, "constant"))
+    return anas_fail(ANAS_INVALID, "--schedule: '%s' is neither cosine nor constant", text);
+  *out_cosine = cosine;
+  return ANAS_OK;
+}
+
+static anas_status parse_flag(int flag, const char *text, struct options *o) {
+  switch (flag) {
+  case DATASET: o->dataset = text; return ANAS_OK;
+  case DATA: o->data = text; return ANAS_OK;
+  case LIMIT: return anas_parse_int("--limit", text, 1, INT32_MAX, &o->limit);
+  case VALIDATION: return anas_parse_int("--validation", text, 1, INT32_MAX, &o->validation);
+  case NO_AUGMENT: o->augment = false; return ANAS_OK;
+  case EPOCHS: return anas_parse_int("--epochs", text, 1, 1000000, &o->epochs);
+  case MAX_STEPS: return anas_parse_int("--max-steps", text, 1, INT64_MAX, &o->max_steps);
+  case BATCH: return anas_parse_int("--batch", text, 1, 65536, &o->batch);
+  case LR: return anas_parse_double("--lr", text, 0, 1e6, &o->learning_rate);
+  case WARMUP: return anas_parse_double("--warmup", text, 0, 1e6, &o->warmup);
+  case SCHEDULE: return parse_schedule(text, &o->cosine);
+  case MOMENTUM: return anas_parse_double("--momentum", text, 0, 1, &o->momentum);
+  case WEIGHT_DECAY: return anas_parse_double("--weight-decay", text, 0, 1, &o->weight_decay);
+  case SEED: return anas_parse_int("--seed", text, 0, INT64_MAX, &o->seed);
+  case SAVE: o->save = text; return ANAS_OK;
+  case RESUME: o->resume = true; return ANAS_OK;
+  case WEIGHTS: o->weights = text; return ANAS_OK;
+  case EVAL_ONLY: o->eval_only = true; return ANAS_OK;
+  case DEVICE: o->device = text; return ANAS_OK;
+  case CPU: o->compile_cpu = text; return ANAS_OK;
+  case THREADS: return anas_parse_int("--threads", text, 1, 1024, &o->threads);
+  case NO_CACHE: o->no_cache = true; return ANAS_OK;
+  case REFERENCE: o->reference = true; return ANAS_OK;
+  case PROFILE: o->profile = true; return ANAS_OK;
+  case JSON: o->json = true; return ANAS_OK;
+  default: return anas_fail(ANAS_INVALID, "see anas-train --help");
+  }
+}
+
+static anas_status check(const struct options *o) {
+  if (!o->model) return anas_fail(ANAS_INVALID, "no model given; see anas-train --help");
+  if (!o->dataset) return anas_fail(ANAS_INVALID, "--dataset is required; known are fashion-mnist and cifar10");
+  if (!strcmp(o->device, "cuda") || !strcmp(o->device, "ptxsim"))
+    return anas_fail(ANAS_UNSUPPORTED, "--device %s is not built yet; use --device cpu", o->device);
+  if (strcmp(o->device, "cpu")) return anas_fail(ANAS_INVALID, "--device: '%s' is not cpu, cuda or ptxsim", o->device);
+  if (o->eval_only && !o->weights) return anas_fail(ANAS_INVALID, "--eval-only needs --weights FILE");
+  if (o->resume && !o->save) return anas_fail(ANAS_INVALID, "--resume needs --save FILE, the file to continue from");
+  return ANAS_OK;
+}
+
+anas_status options_parse(int argc, char **argv, struct options *out, bool *out_exit) {
+  struct options o = {
+      .device = "cpu",
+      .augment = true,
+      .cosine = true,
+      .epochs = 1,
+      .batch = 128,
+      .validation = -1,
+      .learning_rate = 0.05,
+      .warmup = 0.5,
+      .momentum = 0.9,
+      .weight_decay = 1e-4,
+  };
+  int flag;
+  while ((flag = getopt_long(argc, argv, "", flags, NULL)) != -1) {
+    if (flag == HELP || flag == VERSION) {
+      fputs(flag == HELP ? help : "anas-train " ANAS_VERSION "\n", stdout);
+      *out_exit = true;
+      return ANAS_OK;
+    }
+    ANAS_RETURN_IF_ERROR(parse_flag(flag, optarg, &o));
+  }
+  if (optind < argc) o.model = argv[optind++];
+  if (optind < argc) return anas_fail(ANAS_INVALID, "unexpected argument '%s'", argv[optind]);
+  ANAS_RETURN_IF_ERROR(check(&o));
+  *out = o;
+  return ANAS_OK;
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Command line of anas-train.
+#ifndef ANAS_TOOLS_TRAIN_OPTIONS_H
+#define ANAS_TOOLS_TRAIN_OPTIONS_H
+
+#include "runtime/support/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct options {
+  const char *model, *dataset, *data, *device;
+  const char *weights;     // --weights: start from, or evaluate, these
+  const char *save;        // --save
+  const char *compile_cpu; // --cpu
+  bool resume, json, eval_only, augment, no_cache, reference, profile, cosine;
+  int64_t epochs, max_steps, batch, seed, limit, validation, threads;
+  double learning_rate, warmup, momentum, weight_decay;
+};
+
+// Parses argv. --help and --version print and set *out_exit; the caller then exits with 0.
+anas_status options_parse(int argc, char **argv, struct options *out, bool *out_exit);
+
+#endif

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// --profile: time per kernel function beside the FMA peak.
+#include "tools/anas-train/profile.h"
+
+#include "passes/cpu/cpu.h"
+#include "passes/cpu/peak.h"
+#include "runtime/support/memory.h"
+#include "runtime/team.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROFILED_STEPS 5
+
+struct row {
+  const struct anas_kernel *kernel;
+  double seconds; // per step, of all calls
+  double gflops;
+};
+
+static int slower_first(const void *a, const void *b) {
+  double x = ((const struct row *)a)->seconds, y = ((const struct row *)b)->seconds;
+  return (x < y) - (x > y);
+}
+
+static int fill_rows(const struct anas_program *program, struct row *rows) {
+  const struct anas_program_image *info = anas_program_info(program);
+  int count = 0;
+  for (int k = 0; k < info->num_kernels; k++) {
+    double seconds;
+    int64_t calls;
+    anas_program_profile_get(program, k, &seconds, &calls);
+    if (!calls) continue;
+    rows[count++] = (struct row){
+        .kernel = &info->kernels[k],
+        .seconds = seconds / PROFILED_STEPS,
+        .gflops = seconds > 0 ? info->kernels[k].flops * (double)calls / seconds / 1e9 : 0,
+    };
+  }
+  qsort(rows, (size_t)count, sizeof *rows, slower_first);
+  return count;
+}
+
+static bool is_contraction(const struct anas_kernel *kernel) {
+  return !strncmp(kernel->kind, "conv", 4) || !strncmp(kernel->kind, "dense", 5);
+}
+
+static void print_rows(const struct row *rows, int count, double peak) {
+  double total = 0;
+  for (int i = 0; i < count; i++)
+    total += rows[i].seconds;
+  printf("one thread, FMA peak %.1f GFLOP/s, %.2f ms a step\n", peak, total * 1e3);
+  printf("%-10s %-26s %6s %9s %7s %9s %7s\n", "function", "kind", "calls", "ms/step", "time", "GFLOP/s", "peak");
+  for (int i = 0; i < count; i++) {
+    const struct row *row = &rows[i];
+    printf("%-10.10s %-26s %6d %9.3f %6.1f%%", row->kernel->symbol, row->kernel->kind, row->kernel->calls,
+           row->seconds * 1e3, 100 * row->seconds / total);
+    if (is_contraction(row->kernel)) printf(" %9.1f %6.1f%%", row->gflops, 100 * row->gflops / peak);
+    putchar('\n');
+  }
+}
+
+static void print_json_rows(const struct row *rows, int count, double peak) {
+  for (int i = 0; i < count; i++)
+    printf("{\"event\":\"kernel\",\"function\":\"%s\",\"kind\":\"%s\",\"calls\":%d,\"seconds\":%.9f,\"gflops\":%.3f,"
+           "\"peak_gflops\":%.3f,\"contraction\":%s}\n",
+           rows[i].kernel->symbol, rows[i].kernel->kind, rows[i].kernel->calls, rows[i].seconds, rows[i].gflops, peak,
+           is_contraction(rows[i].kernel) ? "true" : "false");
+}
+
+anas_status profile_kernels(struct anas_program *program, const char *cpu, bool json) {
+  struct anas_cpu_target target;
+  ANAS_RETURN_IF_ERROR(anas_cpu_target_init(cpu, &target));
+  int threads = anas_team_size();
+  anas_team_set_size(1);
+  anas_program_train_step(program); // warm the caches of one thread
+  anas_program_profile(program, true);
+  for (int i = 0; i < PROFILED_STEPS; i++)
+    anas_program_train_step(program);
+  struct row *rows = anas_calloc((size_t)anas_program_info(program)->num_kernels, sizeof *rows);
+  int count = fill_rows(program, rows);
+  anas_program_profile(program, false);
+  anas_team_set_size(threads);
+  double peak = anas_fma_peak(&target);
+  (json ? print_json_rows : print_rows)(rows, count, peak);
+  free(rows);
+  anas_cpu_target_deinit(&target);
+  return ANAS_OK;
+}
