@@ -24,6 +24,7 @@ static const char reference_pipeline[] =
     "reconcile-unrealized-casts";
 
 struct kernel {
+  MlirOperation func; // valid until the pipeline runs
   const char *symbol;
   int operands; // memrefs
   int64_t range;
@@ -35,6 +36,7 @@ struct kernels {
   struct anas_arena memory;
   struct kernel *items;
   size_t count, capacity;
+  bool has_callers; // the module defines other functions, which may call kernel functions
 };
 
 static bool has_name(MlirOperation op, const char *name) {
@@ -44,6 +46,24 @@ static bool has_name(MlirOperation op, const char *name) {
 
 static MlirAttribute attribute(MlirOperation op, const char *name) {
   return mlirOperationGetAttributeByName(op, anas_ref_text(name));
+}
+
+// Parses operations and appends them to the module, except those marked as declarations of what it already has.
+static anas_status append_text(MlirModule module, const struct anas_strbuf *text) {
+  MlirModule parsed;
+  ANAS_RETURN_IF_ERROR(anas_parse(mlirModuleGetContext(module), text->data, text->size, "kernel wrappers", &parsed));
+  MlirBlock to = mlirModuleGetBody(module);
+  MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(parsed));
+  while (!mlirOperationIsNull(op)) {
+    MlirOperation next = mlirOperationGetNextInBlock(op);
+    if (mlirAttributeIsNull(attribute(op, "anas.declaration"))) {
+      mlirOperationRemoveFromParent(op);
+      mlirBlockAppendOwnedOperation(to, op);
+    }
+    op = next;
+  }
+  mlirModuleDestroy(parsed);
+  return ANAS_OK;
 }
 
 static bool is_plain_memref(MlirType type) {
@@ -125,6 +145,44 @@ static void prepare_body(MlirOperation func, const struct kernel *kernel, struct
   free(attributes);
 }
 
+static bool is_declaration(MlirOperation func) {
+  return mlirBlockIsNull(mlirRegionGetFirstBlock(mlirOperationGetRegion(func, 0)));
+}
+
+// Functions of the module that call kernel functions keep calling the name k, which the wrapper will define: until then
+// a declaration with the operands of the kernel stands for it.
+static anas_status declare_kernels(MlirModule module, const struct kernels *kernels) {
+  struct anas_strbuf text = {0};
+  for (size_t i = 0; i < kernels->count; i++) {
+    MlirBlock entry = mlirRegionGetFirstBlock(mlirOperationGetRegion(kernels->items[i].func, 0));
+    anas_strbuf_addf(&text, "func.func private @%s(", kernels->items[i].symbol);
+    for (int j = 0; j < kernels->items[i].operands; j++) {
+      if (j) anas_strbuf_adds(&text, ", ");
+      mlirTypePrint(mlirValueGetType(mlirBlockGetArgument(entry, j)), anas_print_to_strbuf, &text);
+    }
+    anas_strbuf_adds(&text, ")\n");
+  }
+  anas_status status = append_text(module, &text);
+  anas_strbuf_deinit(&text);
+  return status;
+}
+
+static void erase_declarations(MlirModule module, const struct kernels *kernels) {
+  MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(module));
+  while (!mlirOperationIsNull(op)) {
+    MlirOperation next = mlirOperationGetNextInBlock(op);
+    if (has_name(op, "llvm.func") && is_declaration(op)) {
+      MlirStringRef name = mlirStringAttrGetValue(attribute(op, "sym_name"));
+      for (size_t i = 0; i < kernels->count; i++) {
+        if (!mlirStringRefEqual(name, anas_ref_text(kernels->items[i].symbol))) continue;
+        mlirOperationDestroy(op);
+        break;
+      }
+    }
+    op = next;
+  }
+}
+
 static anas_status collect_kernels(MlirModule module, bool reference, struct kernels *out) {
   MlirBlock body = mlirModuleGetBody(module);
   for (MlirOperation op = mlirBlockGetFirstOperation(body); !mlirOperationIsNull(op);
@@ -132,10 +190,13 @@ static anas_status collect_kernels(MlirModule module, bool reference, struct ker
     if (!has_name(op, "func.func")) continue;
     // The C interface wrapper would use descriptors; callers pass bare pointers.
     mlirOperationRemoveAttributeByName(op, anas_ref_text("llvm.emit_c_interface"));
-    bool declaration = mlirBlockIsNull(mlirRegionGetFirstBlock(mlirOperationGetRegion(op, 0)));
-    if (declaration || mlirAttributeIsNull(attribute(op, "anas.kernel"))) continue;
+    if (is_declaration(op)) continue;
+    if (mlirAttributeIsNull(attribute(op, "anas.kernel"))) {
+      out->has_callers = true;
+      continue;
+    }
     MlirStringRef name = mlirStringAttrGetValue(attribute(op, "sym_name"));
-    struct kernel kernel = {.symbol = anas_arena_strndup(&out->memory, name.data, name.length)};
+    struct kernel kernel = {.func = op, .symbol = anas_arena_strndup(&out->memory, name.data, name.length)};
     ANAS_RETURN_IF_ERROR(describe_kernel(op, reference, &kernel));
     prepare_body(op, &kernel, &out->memory);
     out->items = anas_grow(out->items, out->count, &out->capacity, sizeof *out->items);
@@ -197,28 +258,17 @@ static anas_status append_wrappers(MlirModule module, const struct kernels *kern
   anas_strbuf_adds(&text, "llvm.func @anas_parallel_for(!llvm.ptr, !llvm.ptr, i64, i32)\n");
   for (size_t i = 0; i < kernels->count; i++)
     add_wrappers(&text, &kernels->items[i]);
-  MlirModule wrappers;
-  anas_status status = anas_parse(mlirModuleGetContext(module), text.data, text.size, "kernel wrappers", &wrappers);
+  anas_status status = append_text(module, &text);
   anas_strbuf_deinit(&text);
-  if (status != ANAS_OK) return status;
-  MlirBlock to = mlirModuleGetBody(module);
-  MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(wrappers));
-  while (!mlirOperationIsNull(op)) {
-    MlirOperation next = mlirOperationGetNextInBlock(op);
-    if (mlirAttributeIsNull(attribute(op, "anas.declaration"))) {
-      mlirOperationRemoveFromParent(op);
-      mlirBlockAppendOwnedOperation(to, op);
-    }
-    op = next;
-  }
-  mlirModuleDestroy(wrappers);
-  return ANAS_OK;
+  return status;
 }
 
 static anas_status lower(MlirModule module, bool reference) {
   struct kernels kernels = {0};
   anas_status status = collect_kernels(module, reference, &kernels);
+  if (status == ANAS_OK && kernels.count && kernels.has_callers) status = declare_kernels(module, &kernels);
   if (status == ANAS_OK) status = anas_pipeline_run(module, reference ? reference_pipeline : tuned_pipeline);
+  if (status == ANAS_OK && kernels.has_callers) erase_declarations(module, &kernels);
   if (status == ANAS_OK) status = append_wrappers(module, &kernels);
   anas_arena_deinit(&kernels.memory);
   free(kernels.items);
