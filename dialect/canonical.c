@@ -229,7 +229,7 @@ static void hash_root(struct hasher *hasher, int index, struct anas_strbuf *byte
 }
 
 static void add_owners(struct hasher *hasher, struct anas_strbuf *bytes) {
-  qsort(hasher->uses, (size_t)hasher->num_uses, sizeof *hasher->uses, compare_uses);
+  if (hasher->num_uses) qsort(hasher->uses, (size_t)hasher->num_uses, sizeof *hasher->uses, compare_uses);
   XXH128_canonical_t *owners = anas_calloc((size_t)hasher->num_uses, sizeof *owners);
   int count = 0;
   for (int first = 0, next; first < hasher->num_uses; first = next) {

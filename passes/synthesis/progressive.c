@@ -143,6 +143,16 @@ static bool step(struct search *search, double last, double *out_distance) {
   return true;
 }
 
+// Values that are the defaults need not be written.
+static void drop_defaults(struct anas_node *chain, int num_nodes) {
+  for (int n = 0; n < num_nodes; n++)
+    for (int a = 0; a < chain[n].def->num_attrs; a++) {
+      const struct anas_attr_def *def = &chain[n].def->attrs[a];
+      if (!def->required && def->fallback.present && anas_attr_same(def, &chain[n].attr[a], &def->fallback))
+        chain[n].attr[a] = (struct anas_attr){.present = false};
+    }
+}
+
 static double grow(struct search *search, double *trace) {
   const struct anas_synthesis_options *options = search->options;
   double distance = anas_prefix_distance(search->targets, search->num_targets, search->prefix);
@@ -214,6 +224,7 @@ anas_status anas_synthesize_chain(const struct anas_target *targets, int num_tar
   } else {
     if (options->randomize_attributes)
       anas_chain_randomize(targets, num_targets, &source, rng, search->chain, search->length);
+    drop_defaults(search->chain, search->length);
     if (anas_chain_distance(targets, num_targets, search->chain, search->length) != 0)
       status = anas_fail(ANAS_INTERNAL, "the synthesised chain does not satisfy its targets");
   }

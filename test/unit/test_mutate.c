@@ -2,6 +2,7 @@
 // Mutation: what every child must satisfy, over long random lineages of two networks; selection and chains;
 // determinism.
 #include "dialect/context.h"
+#include "dialect/zoo.h"
 #include "passes/mutate/internal.h"
 
 #include <setjmp.h>
@@ -27,6 +28,12 @@ static int tear_down(void **state) {
   return 0;
 }
 
+static struct anas_model *zoo(const char *name) {
+  struct anas_model *model;
+  assert_int_equal(anas_zoo_build(name, 32, 32, 3, 10, &model), ANAS_OK);
+  return model;
+}
+
 static struct anas_model *load(const char *text) {
   MlirModule module;
   struct anas_model *model;
@@ -42,24 +49,6 @@ static struct anas_model *load(const char *text) {
 #define C3 "kernel = array<i64: 3, 3>, use_bias = false"
 #define SAME "features = affine_map<(n, h, w, c) -> (c)>"
 #define TWICE "features = affine_map<(n, h, w, c) -> (c * 2)>"
-
-// The convolutional network of the conformance cases.
-static const char *const cnn_text =
-    "func.func @main(%image: tensor<?x32x32x3xf32>) -> tensor<?x10xf32> {\n"
-    "  %p = \"anas.conv\"(%image) {anas.name = \"proj\", features = 32 : i64, kernel = array<i64: 1, 1>} : "
-    "(tensor<?x32x32x3xf32>) -> " X "\n"
-    "  %a = call @layer0(%p) : (" X ") -> " X "\n"
-    "  %b = call @layer1(%a) : (" X ") -> " X
-    "\n" UNARY("%f", "flatten", "%b", "") UNARY("%d", "dense", "%f", "anas.name = \"fc/dense\", features = 256 : i64")
-        UNARY("%r", "relu", "%d", "") "  %l = \"anas.dense\"(%r) {anas.name = \"fc/logits\", features = 10 : i64} : (" X
-                                      ") -> tensor<?x10xf32>\n"
-                                      "  return %l : tensor<?x10xf32>\n}\n"
-#define LAYER(name)                                                                                                    \
-  "func.func private @" name "(%x: " X ") -> " X " attributes {anas.block = \"conv_layer\"} {\n" UNARY(                \
-      "%c", "conv", "%x", "anas.name = \"conv\", kernel = array<i64: 3, 3>, " TWICE) UNARY("%r", "relu", "%c", "")     \
-      UNARY("%p", "avg_pool", "%r", "window = array<i64: 2, 2>, strides = array<i64: 2, 2>") "  return %p : " X        \
-                                                                                             "\n}\n"
-    LAYER("layer0") LAYER("layer1");
 
 // A small residual network: two stages of two basic blocks, the residual connections in main.
 #define BASIC(name, kind, features, stride)                                                                            \
@@ -197,7 +186,7 @@ static void assert_round_trip(const struct anas_model *model) {
 }
 
 struct census {
-  int mutate, duplicate, delete, grouped, strided, failed;
+  int mutate, duplicate, delete, grouped, depthwise, failed;
 };
 
 static void count_groups(const struct anas_model *model, struct census *census) {
@@ -207,14 +196,16 @@ static void count_groups(const struct anas_model *model, struct census *census) 
       if (!node->def || strcmp(node->def->name, "conv")) continue;
       struct anas_op op;
       assert_int_equal(anas_node_resolve(node, anas_value_type(&model->functions[f], node->operand[0]), &op), ANAS_OK);
-      census->grouped += op.attr[anas_op_attr_index(op.def, "groups")].value.dim.constant > 1;
+      int64_t groups = op.attr[anas_op_attr_index(op.def, "groups")].value.dim.constant;
+      census->grouped += groups > 1;
+      census->depthwise += groups > 1 && groups == op.operand[0].dim[op.operand[0].rank - 1];
     }
 }
 
 // A chain of mutations; starts over from the root when the child has grown beyond bounds, as a population would not
 // select it.
-static void follow_lineage(const char *root_text, uint64_t seed, int steps, struct census *census) {
-  struct anas_model *root = load(root_text), *model = anas_model_clone(root);
+static void follow_lineage(const char *name, uint64_t seed, int steps, struct census *census) {
+  struct anas_model *root = zoo(name), *model = anas_model_clone(root);
   struct anas_mutation_options options = anas_mutation_defaults();
   struct anas_rng rng = anas_rng_make(seed);
   for (int step = 0; step < steps; step++) {
@@ -257,27 +248,52 @@ static void follow_lineage(const char *root_text, uint64_t seed, int steps, stru
   anas_model_destroy(root);
 }
 
+// The walk is random and unselected: late parents may be so small that little is left to duplicate or delete.
 static void test_lineage_of_cnn(void **state) {
   (void)state;
   struct census census = {0};
-  follow_lineage(cnn_text, 1, 300, &census);
-  assert_true(census.failed < 15);
-  assert_true(census.mutate > 100 && census.duplicate > 20 && census.delete > 10);
-  assert_true(census.grouped > 0);
+  follow_lineage("cnn", 1, 300, &census);
+  assert_int_equal(census.failed, 0);
+  assert_true(census.mutate > 100 && census.duplicate > 20 && census.delete > 20);
+  assert_true(census.grouped > 0 && census.depthwise > 0);
 }
 
 static void test_lineage_of_resnet(void **state) {
   (void)state;
   struct census census = {0};
-  follow_lineage(resnet_text, 2, 300, &census);
-  assert_true(census.failed < 15);
-  assert_true(census.mutate > 100 && census.duplicate > 20 && census.delete > 10);
-  assert_true(census.grouped > 0);
+  follow_lineage("resnet18", 1, 300, &census);
+  assert_int_equal(census.failed, 0);
+  assert_true(census.mutate > 100 && census.duplicate > 20 && census.delete > 20);
+  assert_true(census.grouped > 0 && census.depthwise > 0);
+}
+
+// First children of the root: the kinds are drawn 1/5, 1/5, 3/5 and hardly ever need a second attempt.
+static void test_shares_of_kinds(void **state) {
+  (void)state;
+  struct anas_model *parent = zoo("resnet18");
+  struct anas_mutation_options options = anas_mutation_defaults();
+  int duplicate = 0, delete = 0, mutate = 0, attempts = 0, rounds = 1000;
+  for (int seed = 0; seed < rounds; seed++) {
+    struct anas_rng rng = anas_rng_make((uint64_t)seed);
+    struct anas_model *child;
+    struct anas_mutation_report report;
+    assert_int_equal(anas_mutate(parent, &options, &rng, &child, &report), ANAS_OK);
+    duplicate += !strcmp(report.kind, "duplicate");
+    delete += !strcmp(report.kind, "delete");
+    mutate += !strcmp(report.kind, "mutate");
+    attempts += report.attempts;
+    anas_model_destroy(child);
+  }
+  anas_model_destroy(parent);
+  // Four standard deviations of a share of 0.2 are 51; failed synthesis moves a few draws to the others.
+  assert_true(abs(duplicate - rounds / 5) < 80 && abs(delete - rounds / 5) < 80);
+  assert_int_equal(duplicate + delete + mutate, rounds);
+  assert_true(attempts < rounds * 3 / 2);
 }
 
 static void test_same_seed_same_child(void **state) {
   (void)state;
-  struct anas_model *parent = load(resnet_text);
+  struct anas_model *parent = zoo("resnet18");
   struct anas_mutation_options options = anas_mutation_defaults();
   int different = 0;
   char *last = NULL;
@@ -305,7 +321,7 @@ static void test_same_seed_same_child(void **state) {
 // With certainty to propagate, every instance of the kind changes alike and gets the same new kind.
 static void test_instances_follow(void **state) {
   (void)state;
-  struct anas_model *parent = load(cnn_text);
+  struct anas_model *parent = zoo("cnn");
   struct anas_mutation_options options = anas_mutation_defaults();
   options.duplicate_probability = options.delete_probability = 0;
   for (int certain = 0; certain < 2; certain++) {
@@ -317,8 +333,8 @@ static void test_instances_follow(void **state) {
       assert_int_equal(anas_mutate(parent, &options, &rng, &child, &report), ANAS_OK);
       assert_string_equal(report.kind, "mutate");
       assert_string_equal(report.block, "conv_layer");
-      const struct anas_function *a = &child->functions[anas_model_find(child, "layer0")];
-      const struct anas_function *b = &child->functions[anas_model_find(child, "layer1")];
+      const struct anas_function *a = &child->functions[anas_model_find(child, "conv_layer0")];
+      const struct anas_function *b = &child->functions[anas_model_find(child, "conv_layer1")];
       if (certain) {
         assert_string_equal(a->block, "conv_layer/t1");
         assert_string_equal(b->block, "conv_layer/t1");
@@ -342,7 +358,7 @@ static const char *extra_of(const struct anas_model *model, const char *name) {
 
 static void test_lineage_attributes(void **state) {
   (void)state;
-  struct anas_model *model = load(cnn_text);
+  struct anas_model *model = zoo("cnn");
   struct anas_mutation_options options = anas_mutation_defaults();
   struct anas_rng rng = anas_rng_make(7);
   for (int generation = 1; generation <= 3; generation++) {
@@ -382,6 +398,7 @@ int main(void) {
       cmocka_unit_test(test_chains_end_at_junctions),
       cmocka_unit_test(test_lineage_of_cnn),
       cmocka_unit_test(test_lineage_of_resnet),
+      cmocka_unit_test(test_shares_of_kinds),
       cmocka_unit_test(test_same_seed_same_child),
       cmocka_unit_test(test_instances_follow),
       cmocka_unit_test(test_lineage_attributes),

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Properties and cost of modules, and the pairing of every sample of every op against enumeration.
 #include "dialect/context.h"
+#include "dialect/zoo.h"
 #include "test/unit/pairing.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -135,6 +137,31 @@ static void test_cost_of_module(void **state) {
   anas_model_destroy(model);
 }
 
+// A1.1, and the sizes of spec 6.
+static void test_zoo(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    int64_t params;
+    double gmacs; // as printed in the table
+  } cases[] = {{"cnn", 2192458, 0.0399}, {"resnet18", 11178058, 0.1412}, {"resnet34", 21286218, 0.2922}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct anas_model *model;
+    struct anas_model_cost cost;
+    assert_int_equal(anas_zoo_build(cases[i].name, 32, 32, 3, 10, &model), ANAS_OK);
+    assert_int_equal(anas_model_cost(model, 128, &cost), ANAS_OK);
+    assert_int_equal(cost.params, cases[i].params);
+    assert_true(fabs((double)cost.macs / 1e9 - cases[i].gmacs) < 5e-5);
+    struct anas_properties *properties = anas_calloc((size_t)model->num_functions, sizeof *properties);
+    assert_int_equal(anas_infer_properties(model, properties), ANAS_OK);
+    const struct anas_properties *entry = &properties[anas_model_entry(model)];
+    assert_digits(&entry->mixing[0][0], "10333333");
+    if (i == 0) assert_int_equal(entry->depth[0][0], 7);
+    free(properties);
+    anas_model_destroy(model);
+  }
+}
+
 // ---- every op
 
 static anas_status sample_op(const struct anas_op_def *def, const struct anas_sample *sample, struct anas_op *out,
@@ -226,9 +253,13 @@ static void test_named_pairings(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_called_functions_are_summarised), cmocka_unit_test(test_depth_of_graphs),
-      cmocka_unit_test(test_argument_without_path),           cmocka_unit_test(test_cost_of_module),
-      cmocka_unit_test(test_pairing_of_every_sample),         cmocka_unit_test(test_named_pairings),
+      cmocka_unit_test(test_called_functions_are_summarised),
+      cmocka_unit_test(test_depth_of_graphs),
+      cmocka_unit_test(test_argument_without_path),
+      cmocka_unit_test(test_cost_of_module),
+      cmocka_unit_test(test_zoo),
+      cmocka_unit_test(test_pairing_of_every_sample),
+      cmocka_unit_test(test_named_pairings),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
