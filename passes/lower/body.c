@@ -3,6 +3,7 @@
 #include "passes/lower/lowering.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,16 @@ bool anas_body_rewrite(const char *body, const char (*in)[16], const char (*out)
     }
   }
   return ok;
+}
+
+bool anas_nest_uses_output(const struct anas_nest *nest, int output) {
+  char name[16];
+  int length = snprintf(name, sizeof name, "%%o%d", output);
+  for (int j = 0; j < nest->num_out; j++)
+    if (!strcmp(nest->yield[j], name)) return true;
+  for (const char *p = anas_strbuf_text(&nest->body); (p = strstr(p, name)); p += length)
+    if (!isdigit((unsigned char)p[length])) return true;
+  return false;
 }
 
 double anas_body_flops(const char *body) {

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_READERS 4
+#define MAX_READERS 6
 #define CHEAP_FLOPS 8
-#define MAX_FUSED_INPUTS 8 // more live streams than that spill registers and exceed what prefetchers follow
+#define MAX_STREAMS 6 // inputs as large as the result; more than that exceed what hardware prefetchers follow
 
 struct fusion {
   struct anas_lowering *l;
@@ -45,34 +45,50 @@ static bool is_producer(const struct anas_lowering *l, int n, int *out_result) {
   return true;
 }
 
-// Loop of the reader that stands for each loop of the producer; -1 for loops of extent 1.
+// What each loop of the producer is in terms of the reader's loops: the index with which the reader reads the dimension
+// that the loop writes; 0 for loops of extent 1.
 static void match_loops(const struct anas_lowering *l, const struct anas_nest *producer, const struct anas_access *read,
-                        int *out_loop) {
+                        struct anas_linear *out_loop) {
   const struct anas_access *write = &producer->out[0];
-  for (int k = 0; k < ANAS_MAX_LOOPS; k++)
-    out_loop[k] = -1;
+  memset(out_loop, 0, ANAS_MAX_LOOPS * sizeof *out_loop);
   for (int d = 0; d < anas_lower_shape(l, write->buffer)->rank; d++) {
     int loop = anas_linear_single_loop(&write->index[d]);
-    if (loop >= 0) out_loop[loop] = anas_linear_single_loop(&read->index[d]);
+    if (loop >= 0) out_loop[loop] = read->index[d];
   }
 }
 
-static struct anas_access move_access(const struct anas_access *access, const int *loop) {
+static struct anas_access move_access(const struct anas_access *access, const struct anas_linear *loop) {
   struct anas_access moved = {.buffer = access->buffer};
   for (int d = 0; d < ANAS_MAX_RANK; d++) {
     moved.index[d].constant = access->index[d].constant;
-    for (int k = 0; k < ANAS_MAX_LOOPS; k++)
-      if (access->index[d].coef[k] && loop[k] >= 0) moved.index[d].coef[loop[k]] += access->index[d].coef[k];
+    for (int k = 0; k < ANAS_MAX_LOOPS; k++) {
+      int64_t coef = access->index[d].coef[k];
+      if (!coef) continue;
+      moved.index[d].constant += coef * loop[k].constant;
+      for (int r = 0; r < ANAS_MAX_LOOPS; r++)
+        moved.index[d].coef[r] += coef * loop[k].coef[r];
+    }
   }
   return moved;
+}
+
+// Inputs of the fused nest that are about as large as the producer's result, unlike vectors over one dimension of it.
+static int num_streams(const struct anas_lowering *l, const struct anas_nest *producer, const struct anas_nest *fused) {
+  int streams = 0;
+  for (int i = 0; i < fused->num_in; i++)
+    if (anas_lowering_bytes(l, fused->in[i].buffer) * 2 >= anas_lowering_bytes(l, producer->out[0].buffer)) streams++;
+  return streams;
 }
 
 // The reader with the producer's computation in place of its input number 'input'. False if that cannot be.
 static bool compose(struct anas_lowering *l, const struct anas_nest *producer, const struct anas_nest *reader,
                     int input, struct anas_nest *out) {
-  int loop[ANAS_MAX_LOOPS], inputs = producer->num_in + (anas_nest_uses_output(producer, 0) ? 1 : 0);
+  struct anas_linear loop[ANAS_MAX_LOOPS];
+  int number[ANAS_MAX_LOOPS], inputs = producer->num_in + (anas_nest_uses_output(producer, 0) ? 1 : 0);
   if (reader->num_in - 1 + inputs > ANAS_MAX_ACCESSES) return false;
   match_loops(l, producer, &reader->in[input], loop);
+  for (int k = 0; k < ANAS_MAX_LOOPS; k++)
+    number[k] = anas_linear_single_loop(&loop[k]); // for linalg.index; -1 where it is no single loop
   struct anas_nest fused = *reader;
   fused.body = (struct anas_strbuf){0};
   fused.num_in = 0;
@@ -88,7 +104,7 @@ static bool compose(struct anas_lowering *l, const struct anas_nest *producer, c
     snprintf(old ? producer_out[0] : producer_in[i], sizeof producer_in[i], "%%i%d", fused.num_in);
     fused.in[fused.num_in++] = move_access(old ? &producer->out[0] : &producer->in[i], loop);
   }
-  bool ok = anas_body_rewrite(anas_strbuf_text(&producer->body), producer_in, producer_out, 0, loop, &fused.body);
+  bool ok = anas_body_rewrite(anas_strbuf_text(&producer->body), producer_in, producer_out, 0, number, &fused.body);
   struct anas_strbuf value = {0};
   anas_body_rewrite(producer->yield[0], producer_in, producer_out, 0, NULL, &value);
   snprintf(reader_in[input], sizeof reader_in[input], "%s", anas_strbuf_text(&value));
@@ -101,7 +117,7 @@ static bool compose(struct anas_lowering *l, const struct anas_nest *producer, c
   }
   anas_strbuf_deinit(&value);
   fused.next_local = producer->next_local + reader->next_local;
-  ok = ok && anas_nest_simplify(l, &fused) == ANAS_OK && fused.num_in <= MAX_FUSED_INPUTS;
+  ok = ok && anas_nest_simplify(l, &fused) == ANAS_OK && num_streams(l, producer, &fused) <= MAX_STREAMS;
   if (ok) {
     fused.kind = anas_arena_format(&l->arena, "%s+%s", producer->kind, reader->kind);
     *out = fused;
@@ -119,7 +135,7 @@ static int fusible_input(const struct fusion *f, int n) {
     if (!anas_lowering_overlap(f->l, reader->in[i].buffer, f->result)) continue;
     if (input >= 0 && !anas_access_same_index(&reader->in[i], &reader->in[input], ANAS_MAX_RANK)) return -1;
     if (!anas_lowering_same(f->l, reader->in[i].buffer, f->result) ||
-        !anas_access_bijective(f->l, reader, &reader->in[i]))
+        !anas_access_injective(reader, &reader->in[i], anas_lower_shape(f->l, f->result)->rank))
       return -1;
     input = i;
   }
@@ -153,18 +169,27 @@ static double access_bytes(const struct anas_lowering *l, const struct anas_nest
   return bytes;
 }
 
+// Share of the result that a reader reads: packing may take it in pieces.
+static double share_read(const struct fusion *f, const struct anas_nest *reader) {
+  double iterations = 1;
+  for (int k = 0; k < reader->num_loops; k++)
+    iterations *= (double)reader->extent[k];
+  double share = iterations / (double)anas_shape_elements(anas_lower_shape(f->l, f->result));
+  return share < 1 ? share : 1;
+}
+
 static bool worthwhile(const struct fusion *f, const struct anas_nest *fused) {
   const struct anas_nest *producer = f->l->nests[f->producer];
   const char *body = anas_strbuf_text(&producer->body);
-  double result = (double)anas_lowering_bytes(f->l, f->result);
-  double before = access_bytes(f->l, producer, producer->num_in) + result, after = 0;
-  if (anas_nest_uses_output(producer, 0)) before += result;
+  double result = (double)anas_lowering_bytes(f->l, f->result), added = 0;
+  double saved = access_bytes(f->l, producer, producer->num_in) + result;
+  if (anas_nest_uses_output(producer, 0)) saved += result;
   for (int r = 0; r < f->num_readers; r++) {
     const struct anas_nest *reader = f->l->nests[f->readers[r]];
-    before += access_bytes(f->l, reader, reader->num_in);
-    after += access_bytes(f->l, &fused[r], fused[r].num_in);
+    added += share_read(f, reader) *
+             (access_bytes(f->l, &fused[r], fused[r].num_in) - access_bytes(f->l, reader, reader->num_in));
   }
-  if (after >= before) return false;
+  if (added >= saved) return false;
   return f->num_readers == 1 ||
          (!strstr(body, "math.") && !strstr(body, "divf") && anas_body_flops(body) <= CHEAP_FLOPS);
 }

@@ -16,6 +16,8 @@
 //   func.func private @k_<32 hex digits>(%0: memref<...>, ...)           // attributes anas.kernel = "<kind>",
 //     body: linalg.fill of outputs, then exactly one linalg.generic        anas.flops : f64, anas.bytes : f64
 //     operands are distinct buffers: inputs first, then outputs; a buffer that is both appears once, as an output.
+//     The last input may be a shape operand, which bounds loops that no other operand bounds and is never read
+//     (lowering.h). The kind of a fused kernel names its parts: "bias_add+relu_fwd".
 // Kernel functions with equal text are one function; the name is the hash of the text without the name.
 #ifndef ANAS_PASSES_LOWER_H
 #define ANAS_PASSES_LOWER_H

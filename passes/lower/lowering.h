@@ -73,6 +73,9 @@ int anas_linear_single_loop(const struct anas_linear *index);
 // 0 where the extent is 1), and each loop with more than one iteration is used once.
 bool anas_access_bijective(const struct anas_lowering *l, const struct anas_nest *nest,
                            const struct anas_access *access);
+// True if no two iterations visit the same element: each loop with more than one iteration occurs in exactly one index,
+// and the loops of an index form a mixed-radix number (block * 16 + lane).
+bool anas_access_injective(const struct anas_nest *nest, const struct anas_access *access, int rank);
 // Merges equal inputs, and inputs that are an output's old value into %o<k> (in-place update). ANAS_INTERNAL if a nest
 // reads the storage it writes at other places than the one it writes.
 anas_status anas_nest_simplify(const struct anas_lowering *l, struct anas_nest *nest);
@@ -81,7 +84,8 @@ anas_status anas_nest_simplify(const struct anas_lowering *l, struct anas_nest *
 // becomes linalg.index loop[k] (null tables: unchanged). False if an index refers to a loop whose entry is -1.
 bool anas_body_rewrite(const char *body, const char (*in)[16], const char (*out)[16], int first_local, const int *loop,
                        struct anas_strbuf *out_text);
-double anas_body_flops(const char *body); // floating point operations of one iteration
+bool anas_nest_uses_output(const struct anas_nest *nest, int output); // body or yield mentions %o<output>
+double anas_body_flops(const char *body);                             // floating point operations of one iteration
 
 // ---- kernel functions
 

@@ -46,6 +46,33 @@ bool anas_access_bijective(const struct anas_lowering *l, const struct anas_nest
   return true;
 }
 
+bool anas_access_injective(const struct anas_nest *nest, const struct anas_access *access, int rank) {
+  bool used[ANAS_MAX_LOOPS] = {false};
+  for (int d = 0; d < rank; d++) {
+    int64_t reach = 0; // of the loops taken so far, in order of their coefficients
+    for (int64_t smallest = 0;;) {
+      int next = -1;
+      for (int k = 0; k < nest->num_loops; k++) {
+        int64_t coef = access->index[d].coef[k];
+        if (!coef || nest->extent[k] == 1) continue;
+        if (coef < 0) return false;
+        if (coef > smallest && (next < 0 || coef < access->index[d].coef[next]))
+          next = k;
+        else if (coef == smallest && !used[k])
+          return false; // two loops with one coefficient
+      }
+      if (next < 0) break;
+      if (used[next] || access->index[d].coef[next] <= reach) return false;
+      used[next] = true;
+      smallest = access->index[d].coef[next];
+      reach += smallest * (nest->extent[next] - 1);
+    }
+  }
+  for (int k = 0; k < nest->num_loops; k++)
+    if (!used[k] && nest->extent[k] != 1) return false;
+  return true;
+}
+
 // Smallest and largest value of an index over the iteration space.
 static void linear_range(const struct anas_nest *nest, const struct anas_linear *index, int64_t *out_low,
                          int64_t *out_high) {

@@ -247,12 +247,9 @@ static double nest_bytes(const struct printer *p, const struct anas_kernel_funct
   double bytes = 0;
   for (int k = 0; k < kernel->num_operands; k++)
     if (kernel->buffer[k] != ANAS_SHAPE_OPERAND) bytes += (double)anas_lowering_bytes(p->l, kernel->buffer[k]);
-  for (int j = 0; j < p->nest->num_out; j++) {
-    char name[8];
-    snprintf(name, sizeof name, "%%o%d", j);
-    if (p->nest->fill[j] == ANAS_NO_FILL && strstr(anas_strbuf_text(&p->nest->body), name))
+  for (int j = 0; j < p->nest->num_out; j++)
+    if (p->nest->fill[j] == ANAS_NO_FILL && anas_nest_uses_output(p->nest, j))
       bytes += (double)anas_lowering_bytes(p->l, p->nest->out[j].buffer);
-  }
   return bytes;
 }
 

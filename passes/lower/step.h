@@ -89,7 +89,6 @@ static inline const struct anas_access *anas_nest_access(const struct anas_nest 
 }
 bool anas_nest_reads(const struct anas_lowering *l, const struct anas_nest *nest, int buffer); // some byte of buffer
 bool anas_nest_writes(const struct anas_lowering *l, const struct anas_nest *nest, int buffer);
-bool anas_nest_uses_output(const struct anas_nest *nest, int output); // body or yield mentions %o<output>
 
 // Which transformations run; tests compare steps with and without them.
 struct anas_lower_options {

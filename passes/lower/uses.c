@@ -2,10 +2,7 @@
 // Who reads and writes a buffer; dead nests; reuse of dying inputs as outputs.
 #include "passes/lower/step.h"
 
-#include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 bool anas_nest_reads(const struct anas_lowering *l, const struct anas_nest *nest, int buffer) {
   for (int i = 0; i < nest->num_in; i++)
@@ -18,16 +15,6 @@ bool anas_nest_reads(const struct anas_lowering *l, const struct anas_nest *nest
 bool anas_nest_writes(const struct anas_lowering *l, const struct anas_nest *nest, int buffer) {
   for (int j = 0; j < nest->num_out; j++)
     if (anas_lowering_overlap(l, nest->out[j].buffer, buffer)) return true;
-  return false;
-}
-
-bool anas_nest_uses_output(const struct anas_nest *nest, int output) {
-  char name[16];
-  int length = snprintf(name, sizeof name, "%%o%d", output);
-  for (int j = 0; j < nest->num_out; j++)
-    if (!strcmp(nest->yield[j], name)) return true;
-  for (const char *p = anas_strbuf_text(&nest->body); (p = strstr(p, name)); p += length)
-    if (!isdigit((unsigned char)p[length])) return true;
   return false;
 }
 
