@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Options of a search: command line, help, and the JSON form that the study keeps.
+#include "tools/anas-search/search.h"
+
+#include "runtime/support/memory.h"
+#include "runtime/support/nearest.h"
+#include "runtime/support/parse.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind { TEXT, INTEGER, SEED, REAL, DURATION, BYTES, SWITCH, OBJECTIVE, CONSTRAINT };
+
+struct flag {
+  const char *name, *metavar;
+  enum kind kind;
+  size_t offset;
+  double low, high; // of numbers
+  const char *doc;
+};
+
+struct group {
+  const char *title;
+  bool stored; // part of the study
+  const struct flag *flags;
+};
+
+#define AT(member) offsetof(struct search_options, member)
+
+static const struct flag what[] = {
+    {"model", "NAME", TEXT, AT(model_name), 0, 0,
+     "start from a network of the zoo instead of a file (anas-zoo --list)"},
+    {"dataset", "NAME", TEXT, AT(dataset), 0, 0, "fashion-mnist, cifar10, ..."},
+    {"data", "DIR", TEXT, AT(data_directory), 0, 0, "where the data set is (default: the system's place)"},
+    {"limit", "N", INTEGER, AT(limit), 0, 1e12, "use only N training images (default 0: all)"},
+    {"validation", "N", INTEGER, AT(validation), -1, 1e12,
+     "hold out the last N training images (default -1: the set's rule)"},
+    {"objective", "METRIC:max|min", OBJECTIVE, 0, 0, 0,
+     "what to optimise, repeatable (default accuracy:max params:min); metrics: accuracy, loss, params, macs, flops, "
+     "train_bytes, images_per_second"},
+    {"constraint", "'METRIC<N'", CONSTRAINT, 0, 0, 0,
+     "never train a candidate that breaks this, repeatable; metrics: params, macs, flops, train_bytes"},
+    {"strategy", "NAME", TEXT, AT(strategy), 0, 0, "alphanas (default) or random"},
+    {"seed-trials", "N", INTEGER, AT(seed_trials), 1, 1e6, "how often the seed model itself is trained (default 1)"},
+    {"min-accuracy", "X", REAL, AT(min_accuracy), 0, 1, "parents need this accuracy (default: 0.85 of the seed's)"},
+    {"retries", "N", INTEGER, AT(retries), 1, 1e6, "mutations tried for one trial (default 40)"},
+    {"seed", "N", SEED, AT(seed), 0, 0, "seed of every decision, initial weight and data order (default 0)"},
+    {0},
+};
+static const struct flag training[] = {
+    {"epochs", "N", INTEGER, AT(epochs), 1, 1e9, "epochs a trial (default 1)"},
+    {"max-steps", "N", INTEGER, AT(max_steps), 0, 1e12, "stop a trial after N steps (default 0: no limit)"},
+    {"batch", "N", INTEGER, AT(batch), 1, 1e6, "examples a step (default 128)"},
+    {"lr", "X", REAL, AT(learning_rate), 0, 1e6, "peak learning rate (default 0.05)"},
+    {"momentum", "X", REAL, AT(momentum), 0, 1, "momentum (default 0.9)"},
+    {"weight-decay", "X", REAL, AT(weight_decay), 0, 1, "weight decay (default 1e-4)"},
+    {"warmup-epochs", "X", REAL, AT(warmup_epochs), 0, 1e6, "linear warm-up (default 0.1)"},
+    {0},
+};
+static const struct flag budget[] = {
+    {"trials", "N", INTEGER, AT(trials), 1, 1e9, "how many trials in all (default 50)"},
+    {"time", "T", DURATION, AT(time_limit), 0, 0, "start no new trial after T: 90, 30m, 2h, 1d (default: no limit)"},
+    {"workers", "N", INTEGER, AT(workers), 1, 256, "trials at the same time (default 1); they share the processors"},
+    {"trial-timeout", "T", DURATION, AT(trial_timeout), 0, 0, "end a trial after T (default: no limit)"},
+    {"memory-limit", "SIZE", BYTES, AT(memory_limit), 0, 0,
+     "end a trial that needs more memory: 512M, 4G (default: none)"},
+    {"keep-weights", "front|all|none", TEXT, AT(keep_weights), 0, 0, "whose weights to keep (default front)"},
+    {"evaluator", "train|simulated", TEXT, AT(evaluator), 0, 0,
+     "simulated: a deterministic pseudo-accuracy instead of training, for trying out a set-up"},
+    {0},
+};
+static const struct flag running[] = {
+    {"study", "DIR", TEXT, AT(study), 0, 0, "directory of the study (required)"},
+    {"resume", NULL, SWITCH, AT(resume), 0, 0, "go on with the study; flags come from it, budget flags may be changed"},
+    {"json", NULL, SWITCH, AT(json), 0, 0, "one JSON object a line on standard output instead of text"},
+    {"quiet", NULL, SWITCH, AT(quiet), 0, 0, "only the final front"},
+    {0},
+};
+static const struct group groups[] = {
+    {"What is searched", true, what},
+    {"Training of a trial", true, training},
+    {"Budget", true, budget},
+    {"Running", false, running},
+};
+#define NUM_GROUPS (sizeof groups / sizeof *groups)
+
+void search_options_defaults(struct search_options *out) {
+  *out = (struct search_options){
+      .dataset = anas_strdup("fashion-mnist"),
+      .strategy = anas_strdup("alphanas"),
+      .evaluator = anas_strdup("train"),
+      .keep_weights = anas_strdup("front"),
+      .objectives = {{METRIC_ACCURACY, true}, {METRIC_PARAMS, false}},
+      .num_objectives = 2,
+      .trials = 50,
+      .seed_trials = 1,
+      .epochs = 1,
+      .batch = 128,
+      .workers = 1,
+      .validation = -1,
+      .retries = 40,
+      .learning_rate = 0.05,
+      .momentum = 0.9,
+      .weight_decay = 1e-4,
+      .warmup_epochs = 0.1,
+      .min_accuracy = -1,
+  };
+}
+
+void search_options_deinit(struct search_options *options) {
+  free(options->model_path);
+  for (size_t g = 0; g < NUM_GROUPS; g++)
+    for (const struct flag *f = groups[g].flags; f->name; f++)
+      if (f->kind == TEXT) free(*(char **)((char *)options + f->offset));
+}
+
+// ---- values
+
+static anas_status parse_objective(const char *text, struct search_options *out, bool *replace) {
+  if (*replace) out->num_objectives = 0; // the first one written replaces the defaults
+  *replace = false;
+  size_t size = strcspn(text, ":");
+  char *name = anas_format("%.*s", (int)size, text);
+  int metric = study_metric_find(name);
+  free(name);
+  const char *direction = text[size] ? text + size + 1 : NULL;
+  if (metric < 0 || (direction && strcmp(direction, "max") && strcmp(direction, "min")))
+    return anas_fail(ANAS_INVALID, "--objective is METRIC:max or METRIC:min with a metric of --help, got '%s'", text);
+  if (out->num_objectives == MAX_OBJECTIVES) return anas_fail(ANAS_INVALID, "at most %d objectives", MAX_OBJECTIVES);
+  for (int i = 0; i < out->num_objectives; i++)
+    if (out->objectives[i].metric == (enum study_metric)metric)
+      return anas_fail(ANAS_INVALID, "two objectives for '%s'", study_metrics[metric].name);
+  bool maximize = direction ? !strcmp(direction, "max") : study_metrics[metric].maximize;
+  out->objectives[out->num_objectives++] = (struct search_objective){(enum study_metric)metric, maximize};
+  return ANAS_OK;
+}
+
+static anas_status parse_constraint(const char *text, struct search_options *out) {
+  size_t size = strcspn(text, "<>");
+  char *name = anas_format("%.*s", (int)size, text);
+  while (*name && isspace((unsigned char)name[strlen(name) - 1]))
+    name[strlen(name) - 1] = 0;
+  int metric = study_metric_find(name);
+  free(name);
+  if (metric < 0 || !text[size])
+    return anas_fail(ANAS_INVALID, "--constraint is 'METRIC<NUMBER' (or <=, >, >=) with a metric of --help, got '%s'",
+                     text);
+  if (!study_metrics[metric].before_training)
+    return anas_fail(ANAS_INVALID, "--constraint '%s': %s is only known after training; make it an --objective", text,
+                     study_metrics[metric].name);
+  if (out->num_constraints == MAX_CONSTRAINTS)
+    return anas_fail(ANAS_INVALID, "at most %d constraints", MAX_CONSTRAINTS);
+  struct search_constraint c = {.metric = (enum study_metric)metric, .upper = text[size] == '<', .strict = true};
+  const char *number = text + size + 1;
+  if (*number == '=') {
+    c.strict = false;
+    number++;
+  }
+  while (isspace((unsigned char)*number))
+    number++;
+  ANAS_RETURN_IF_ERROR(anas_parse_double("--constraint", number, -1e300, 1e300, &c.bound));
+  out->constraints[out->num_constraints++] = c;
+  return ANAS_OK;
+}
+
+static anas_status set_value(struct search_options *out, const struct flag *flag, const char *text, bool *replace) {
+  char *field = (char *)out + flag->offset;
+  char *option = anas_format("--%s", flag->name);
+  anas_status status = ANAS_OK;
+  switch (flag->kind) {
+  case TEXT:
+    free(*(char **)field);
+    *(char **)field = anas_strdup(text);
+    break;
+  case INTEGER: status = anas_parse_int(option, text, (int64_t)flag->low, (int64_t)flag->high, (int64_t *)field); break;
+  case SEED: {
+    int64_t seed;
+    status = anas_parse_int(option, text, 0, INT64_MAX, &seed);
+    if (status == ANAS_OK) *(uint64_t *)field = (uint64_t)seed;
+    break;
+  }
+  case REAL: status = anas_parse_double(option, text, flag->low, flag->high, (double *)field); break;
+  case DURATION: status = anas_parse_duration(option, text, (double *)field); break;
+  case BYTES: {
+    uint64_t bytes;
+    status = anas_parse_bytes(option, text, &bytes);
+    if (status == ANAS_OK) *(int64_t *)field = (int64_t)bytes;
+    break;
+  }
+  case SWITCH: *(bool *)field = true; break;
+  case OBJECTIVE: status = parse_objective(text, out, replace); break;
+  case CONSTRAINT: status = parse_constraint(text, out); break;
+  }
+  free(option);
+  return status;
+}
+
+static const struct flag *find_flag(const char *name, size_t size) {
+  for (size_t g = 0; g < NUM_GROUPS; g++)
+    for (const struct flag *f = groups[g].flags; f->name; f++)
+      if (strlen(f->name) == size && !memcmp(f->name, name, size)) return f;
+  return NULL;
+}
+
+static anas_status unknown_flag(const char *argument, const char *name, size_t size) {
+  struct anas_nearest nearest = anas_nearest_make(name, size);
+  for (size_t g = 0; g < NUM_GROUPS; g++)
+    for (const struct flag *f = groups[g].flags; f->name; f++)
+      anas_nearest_offer(&nearest, f->name);
+  char hint[128];
+  return anas_fail(ANAS_INVALID, "unknown argument '%s'%s", argument,
+                   nearest.best ? anas_nearest_hint(&nearest, hint) : "; see --help");
+}
+
+static anas_status one_of(const char *flag, const char *value, const char *first, const char *second,
+                          const char *third) {
+  if (!strcmp(value, first) || !strcmp(value, second) || (third && !strcmp(value, third))) return ANAS_OK;
+  return anas_fail(ANAS_INVALID, "--%s is %s%s%s%s%s, got '%s'", flag, first, third ? ", " : " or ", second,
+                   third ? " or " : "", third ? third : "", value);
+}
+
+static anas_status validate(const struct search_options *options) {
+  if (!options->study) return anas_fail(ANAS_INVALID, "--study DIR is required");
+  ANAS_RETURN_IF_ERROR(one_of("keep-weights", options->keep_weights, "front", "all", "none"));
+  ANAS_RETURN_IF_ERROR(one_of("evaluator", options->evaluator, "train", "simulated", NULL));
+  if (!search_strategy_find(options->strategy)) {
+    struct anas_strbuf known = {0};
+    int count;
+    const struct search_strategy *const *all = search_strategies(&count);
+    for (int i = 0; i < count; i++)
+      anas_strbuf_addf(&known, "%s%s", i ? ", " : "", all[i]->name);
+    anas_fail(ANAS_INVALID, "unknown strategy '%s'; there are: %s", options->strategy, anas_strbuf_text(&known));
+    anas_strbuf_deinit(&known);
+    return ANAS_INVALID;
+  }
+  if (options->resume) return ANAS_OK;
+  if (options->model_path && options->model_name)
+    return anas_fail(ANAS_INVALID, "a model file ('%s') and --model %s exclude each other", options->model_path,
+                     options->model_name);
+  if (!options->model_path && !options->model_name)
+    return anas_fail(ANAS_INVALID, "nothing to start from: give a model file or --model NAME (or --resume)");
+  return ANAS_OK;
+}
+
+static anas_status parse(int argc, char **argv, struct search_options *out) {
+  bool replace = true;
+  for (int i = 1; i < argc; i++) {
+    const char *argument = argv[i];
+    if (argument[0] != '-' || !argument[1]) {
+      if (out->model_path) return anas_fail(ANAS_INVALID, "two models: '%s' and '%s'", out->model_path, argument);
+      out->model_path = anas_strdup(argument);
+      continue;
+    }
+    const char *name = argument + (argument[1] == '-' ? 2 : 1);
+    size_t size = strcspn(name, "=");
+    const struct flag *flag = find_flag(name, size);
+    if (!flag) return unknown_flag(argument, name, size);
+    const char *value = name[size] ? name + size + 1 : NULL;
+    if (flag->kind == SWITCH && value) return anas_fail(ANAS_INVALID, "--%s takes no value", flag->name);
+    if (flag->kind != SWITCH && !value) {
+      if (i + 1 == argc) return anas_fail(ANAS_INVALID, "--%s needs a value: %s", flag->name, flag->metavar);
+      value = argv[++i];
+    }
+    ANAS_RETURN_IF_ERROR(set_value(out, flag, value, &replace));
+  }
+  return validate(out);
+}
+
+anas_status search_options_parse(int argc, char **argv, struct search_options *out) {
+  return parse(argc, argv, out);
+}
+
+anas_status search_options_budget(int argc, char **argv, struct search_options *out) {
+  for (int i = 1; i < argc; i++) {
+    if (argv[i][0] != '-' || !argv[i][1]) continue;
+    const char *name = argv[i] + (argv[i][1] == '-' ? 2 : 1);
+    size_t size = strcspn(name, "=");
+    const struct flag *flag = find_flag(name, size);
+    if (!flag || flag->kind == SWITCH) continue;
+    const char *value = name[size] ? name + size + 1 : argv[++i];
+    bool changeable = false, replace = true;
+    for (const struct flag *f = budget; f->name; f++)
+      changeable |= f == flag && f->offset != AT(evaluator);
+    if (changeable) ANAS_RETURN_IF_ERROR(set_value(out, flag, value, &replace));
+    if (!changeable && flag->offset != AT(study))
+      return anas_fail(ANAS_INVALID, "--%s belongs to the study and cannot be changed on --resume", flag->name);
+  }
+  return ANAS_OK;
+}
+
+// ---- JSON
+
+char *search_options_to_json(const struct search_options *options) {
+  json_t *object = json_object();
+  for (size_t g = 0; g < NUM_GROUPS; g++)
+    for (const struct flag *f = groups[g].flags; groups[g].stored && f->name; f++) {
+      const char *field = (const char *)options + f->offset;
+      json_t *value = NULL;
+      switch (f->kind) {
+      case TEXT: value = *(char *const *)field ? json_string(*(char *const *)field) : NULL; break;
+      case INTEGER:
+      case BYTES: value = json_integer((json_int_t) * (const int64_t *)field); break;
+      case SEED: value = json_integer((json_int_t) * (const uint64_t *)field); break;
+      case REAL:
+      case DURATION: value = json_real(*(const double *)field); break;
+      case SWITCH:
+      case OBJECTIVE:
+      case CONSTRAINT: break;
+      }
+      if (value) json_object_set_new(object, f->name, value);
+    }
+  json_t *objectives = json_array(), *constraints = json_array();
+  for (int i = 0; i < options->num_objectives; i++) {
+    const struct search_objective *o = &options->objectives[i];
+    json_array_append_new(objectives,
+                          json_sprintf("%s:%s", study_metrics[o->metric].name, o->maximize ? "max" : "min"));
+  }
+  for (int i = 0; i < options->num_constraints; i++) {
+    const struct search_constraint *c = &options->constraints[i];
+    json_array_append_new(constraints, json_sprintf("%s%s%s%.17g", study_metrics[c->metric].name, c->upper ? "<" : ">",
+                                                    c->strict ? "" : "=", c->bound));
+  }
+  json_object_set_new(object, "objectives", objectives);
+  json_object_set_new(object, "constraints", constraints);
+  if (options->model_path) json_object_set_new(object, "file", json_string(options->model_path));
+  char *text = json_dumps(object, JSON_INDENT(1));
+  json_decref(object);
+  return text;
+}
+
+static anas_status read_json(const json_t *object, struct search_options *options) {
+  for (size_t g = 0; g < NUM_GROUPS; g++)
+    for (const struct flag *f = groups[g].flags; groups[g].stored && f->name; f++) {
+      const json_t *value = json_object_get(object, f->name);
+      char *field = (char *)options + f->offset;
+      if (!value) continue;
+      switch (f->kind) {
+      case TEXT:
+        free(*(char **)field);
+        *(char **)field = json_is_string(value) ? anas_strdup(json_string_value(value)) : NULL;
+        break;
+      case INTEGER:
+      case BYTES: *(int64_t *)field = json_integer_value(value); break;
+      case SEED: *(uint64_t *)field = (uint64_t)json_integer_value(value); break;
+      case REAL:
+      case DURATION: *(double *)field = json_number_value(value); break;
+      case SWITCH:
+      case OBJECTIVE:
+      case CONSTRAINT: break;
+      }
+    }
+  bool replace = true;
+  size_t i;
+  const json_t *item;
+  json_array_foreach(json_object_get(object, "objectives"), i, item)
+      ANAS_RETURN_IF_ERROR(parse_objective(json_is_string(item) ? json_string_value(item) : "", options, &replace));
+  options->num_constraints = 0;
+  json_array_foreach(json_object_get(object, "constraints"), i, item)
+      ANAS_RETURN_IF_ERROR(parse_constraint(json_is_string(item) ? json_string_value(item) : "", options));
+  const json_t *file = json_object_get(object, "file");
+  if (json_is_string(file)) {
+    free(options->model_path);
+    options->model_path = anas_strdup(json_string_value(file));
+  }
+  return ANAS_OK;
+}
+
+anas_status search_options_from_json(const char *text, struct search_options *options) {
+  json_error_t error;
+  json_t *object = json_loads(text, 0, &error);
+  if (!object) return anas_fail(ANAS_CORRUPT, "the options stored in the study are damaged: %s", error.text);
+  anas_status status = read_json(object, options);
+  json_decref(object);
+  return status;
+}
+
+// ---- help
+
+void search_help(struct anas_strbuf *out) {
+  anas_strbuf_adds(out,
+                   "usage: anas-search MODEL.mlir|--model NAME --dataset NAME --study DIR [flags]\n"
+                   "       anas-search --study DIR --resume [--trials N] [--time T] [--workers N] ...\n"
+                   "       anas-search status|top|show|pareto STUDY ...   (each has --help)\n"
+                   "Evolves a network by mutating its program properties; every candidate is compiled, trained in a "
+                   "process of its own, and kept in the study.\n");
+  for (size_t g = 0; g < NUM_GROUPS; g++) {
+    anas_strbuf_addf(out, "\n%s:\n", groups[g].title);
+    for (const struct flag *f = groups[g].flags; f->name; f++) {
+      char *left = f->metavar ? anas_format("--%s %s", f->name, f->metavar) : anas_format("--%s", f->name);
+      anas_strbuf_addf(out, "  %-28s %s\n", left, f->doc);
+      free(left);
+    }
+  }
+  anas_strbuf_adds(out, "\nStrategies:\n");
+  int count;
+  const struct search_strategy *const *strategies = search_strategies(&count);
+  for (int i = 0; i < count; i++)
+    anas_strbuf_addf(out, "  %-28s %s\n", strategies[i]->name, strategies[i]->summary);
+  anas_strbuf_adds(
+      out, "\nExamples:\n"
+           "  anas-search --model cnn --dataset fashion-mnist --study s1 --trials 30 --epochs 2\n"
+           "  anas-search net.mlir --dataset cifar10 --data ~/cifar --study s2 --time 8h --trial-timeout 20m \\\n"
+           "      --memory-limit 4G --objective accuracy:max --objective macs:min --constraint 'params<1e6'\n"
+           "  anas-search --study s2 --resume --trials 200\n"
+           "  anas-search pareto s2\n"
+           "\nCtrl-C once lets the running trials finish; twice stops them (they run again on --resume).\n"
+           "With the same flags and seed the same candidates are tried, for any speed of the workers.\n");
+}

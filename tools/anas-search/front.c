@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a search found: the non-dominated trials, as a table and as files with their lineage.
+#include "tools/anas-search/search.h"
+
+#include "passes/search/pareto.h"
+#include "runtime/support/file.h"
+#include "runtime/support/memory.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct keyed {
+  double first;
+  int64_t number;
+};
+
+static int best_first(const void *left, const void *right) {
+  const struct keyed *a = left, *b = right;
+  if (a->first != b->first) return a->first > b->first ? -1 : 1;
+  return a->number < b->number ? -1 : a->number > b->number;
+}
+
+int64_t *front_of(const struct search_options *options, const struct study_trial *trials, int64_t count,
+                  int64_t *out_count) {
+  size_t objectives = (size_t)options->num_objectives;
+  double *rows = anas_calloc((size_t)count * objectives, sizeof *rows);
+  bool *optimal = anas_calloc((size_t)count, sizeof *optimal);
+  struct keyed *complete = anas_calloc((size_t)count, sizeof *complete);
+  int rows_used = 0;
+  for (int64_t i = 0; i < count; i++) {
+    if (trials[i].state != STUDY_COMPLETE) continue;
+    bool finite = true;
+    for (size_t o = 0; o < objectives; o++) {
+      double value = search_standardised(&options->objectives[o], &trials[i]);
+      rows[(size_t)rows_used * objectives + o] = value;
+      finite &= isfinite(value);
+    }
+    if (!finite) continue;
+    complete[rows_used] = (struct keyed){rows[(size_t)rows_used * objectives], i};
+    rows_used++;
+  }
+  anas_pareto_front(rows, rows_used, options->num_objectives, optimal);
+  int64_t kept = 0;
+  for (int i = 0; i < rows_used; i++)
+    if (optimal[i]) complete[kept++] = complete[i];
+  qsort(complete, (size_t)kept, sizeof *complete, best_first);
+  int64_t *numbers = anas_calloc((size_t)kept, sizeof *numbers);
+  for (int64_t i = 0; i < kept; i++)
+    numbers[i] = complete[i].number;
+  free(complete);
+  free(optimal);
+  free(rows);
+  *out_count = kept;
+  return numbers;
+}
+
+static int generation(const struct study_trial *trials, int64_t number) {
+  int steps = 0;
+  for (int64_t at = trials[number].parent; at >= 0; at = trials[at].parent)
+    steps++;
+  return steps;
+}
+
+void front_print(const struct search_options *options, const struct study_trial *trials, const int64_t *front,
+                 int64_t count, struct anas_strbuf *out) {
+  if (options->json) return; // the closing event has it
+  anas_strbuf_addf(out, "front (%lld trials):\n  trial  accuracy      params        macs  generation  mutation\n",
+                   (long long)count);
+  for (int64_t i = 0; i < count; i++) {
+    const struct study_trial *t = &trials[front[i]];
+    anas_strbuf_addf(out, "  %5lld    %6.4f  %10.0f  %10.0f  %10d  %s\n", (long long)t->number,
+                     t->metric[METRIC_ACCURACY], t->metric[METRIC_PARAMS], t->metric[METRIC_MACS],
+                     generation(trials, t->number), t->description ? t->description : "");
+  }
+  if (!count) anas_strbuf_adds(out, "  (no trial was completed)\n");
+}
+
+void lineage_comments(const struct study_trial *trials, int64_t number, const char *prefix, struct anas_strbuf *out) {
+  for (int64_t at = number; at >= 0; at = trials[at].parent) {
+    const struct study_trial *t = &trials[at];
+    anas_strbuf_addf(out, "%strial %lld", prefix, (long long)at);
+    if (t->parent >= 0) anas_strbuf_addf(out, ", child of %lld", (long long)t->parent);
+    if (t->state == STUDY_COMPLETE)
+      anas_strbuf_addf(out, " [accuracy %.4f, %.0f parameters]", t->metric[METRIC_ACCURACY], t->metric[METRIC_PARAMS]);
+    anas_strbuf_adds(out, t->description ? ": " : "");
+    for (const char *c = t->description; c && *c; c++) // a line break would end the comment
+      anas_strbuf_add(out, *c == '\n' ? " " : c, 1);
+    anas_strbuf_adds(out, "\n");
+  }
+}
+
+// The candidate without the comments it was written with; those know less than the trials do now.
+static const char *skip_comments(const char *text) {
+  while (!strncmp(text, "//", 2)) {
+    const char *newline = strchr(text, '\n');
+    if (!newline) return text;
+    text = newline + 1;
+  }
+  return text;
+}
+
+static anas_status export_one(const char *study, const struct study_trial *trials, int64_t number) {
+  char *from = study_trial_path(study, number, "candidate.mlir");
+  char *to = anas_format("%s/front/%04lld.mlir", study, (long long)number);
+  char *text;
+  size_t size;
+  anas_status status = anas_file_read(from, &text, &size);
+  if (status == ANAS_OK) {
+    struct anas_strbuf out = {0};
+    lineage_comments(trials, number, "// ", &out);
+    anas_strbuf_adds(&out, skip_comments(text));
+    status = anas_file_write(to, out.data, out.size);
+    anas_strbuf_deinit(&out);
+    free(text);
+  }
+  free(to);
+  free(from);
+  return status;
+}
+
+anas_status front_export(const char *study, const struct study_trial *trials, const int64_t *front, int64_t count) {
+  char *folder = anas_format("%s/front", study);
+  anas_status status = anas_make_directories(folder);
+  DIR *directory = status == ANAS_OK ? opendir(folder) : NULL;
+  for (struct dirent *entry; directory && (entry = readdir(directory));) {
+    char *end;
+    long long number = strtoll(entry->d_name, &end, 10);
+    if (end == entry->d_name || strcmp(end, ".mlir")) continue;
+    bool stays = false;
+    for (int64_t i = 0; i < count; i++)
+      stays |= front[i] == number;
+    if (!stays) unlinkat(dirfd(directory), entry->d_name, 0);
+  }
+  if (directory) closedir(directory);
+  for (int64_t i = 0; i < count && status == ANAS_OK; i++)
+    status = export_one(study, trials, front[i]);
+  free(folder);
+  return status;
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What strategies share: children by mutation, checked against every candidate of the study and the constraints.
+#include "tools/anas-search/search.h"
+
+#include "passes/mutate/mutate.h"
+#include "runtime/support/memory.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void proposal_deinit(struct proposal *proposal) {
+  anas_model_destroy(proposal->model);
+  free(proposal->description);
+  free(proposal->decision);
+  free(proposal->reason);
+}
+
+static const struct search_strategy *const strategies[] = {&strategy_alphanas, &strategy_random};
+
+const struct search_strategy *const *search_strategies(int *out_count) {
+  *out_count = (int)(sizeof strategies / sizeof *strategies);
+  return strategies;
+}
+
+const struct search_strategy *search_strategy_find(const char *name) {
+  for (size_t i = 0; i < sizeof strategies / sizeof *strategies; i++)
+    if (!strcmp(strategies[i]->name, name)) return strategies[i];
+  return NULL;
+}
+
+static int64_t find_hash(const struct search *search, const char *hash) {
+  for (int64_t i = 0; i < search->num_trials; i++)
+    if (search->trials[i].hash && !strcmp(search->trials[i].hash, hash)) return i;
+  return -1;
+}
+
+static double cost_metric(const struct anas_model_cost *cost, enum study_metric metric) {
+  switch (metric) {
+  case METRIC_PARAMS: return (double)cost->params;
+  case METRIC_MACS: return (double)cost->macs;
+  case METRIC_FLOPS: return (double)cost->flops;
+  case METRIC_TRAIN_BYTES: return (double)cost->train_bytes;
+  default: return NAN;
+  }
+}
+
+static bool meets_constraints(const struct search *search, const struct anas_model_cost *cost) {
+  for (int i = 0; i < search->options.num_constraints; i++) {
+    const struct search_constraint *c = &search->options.constraints[i];
+    double value = cost_metric(cost, c->metric);
+    bool met = c->upper ? (c->strict ? value < c->bound : value <= c->bound)
+                        : (c->strict ? value > c->bound : value >= c->bound);
+    if (!met) return false;
+  }
+  return true;
+}
+
+bool proposal_try_child(struct search *search, int64_t parent, const struct anas_model *parent_model,
+                        struct anas_rng *rng, struct proposal *proposal) {
+  struct anas_mutation_options options = anas_mutation_defaults();
+  struct anas_mutation_report report = {0};
+  struct anas_model *child;
+  if (anas_mutate(parent_model, &options, rng, &child, &report) != ANAS_OK) {
+    proposal->infeasible++;
+    return false;
+  }
+  char hash[33];
+  struct anas_model_cost cost;
+  anas_model_hash(child, hash);
+  if (find_hash(search, hash) >= 0) {
+    proposal->duplicates++;
+  } else if (anas_model_cost(child, search->options.batch, &cost) != ANAS_OK) {
+    proposal->infeasible++;
+  } else if (!meets_constraints(search, &cost)) {
+    proposal->violations++;
+  } else {
+    proposal->model = child;
+    proposal->parent = parent;
+    proposal->cost = cost;
+    proposal->state = STUDY_RUNNING;
+    memcpy(proposal->hash, hash, sizeof hash);
+    snprintf(proposal->kind, sizeof proposal->kind, "%s", report.kind);
+    snprintf(proposal->block, sizeof proposal->block, "%s", report.block);
+    proposal->description = anas_strdup(report.description);
+    return true;
+  }
+  anas_model_destroy(child);
+  return false;
+}
+
+void proposal_give_up(struct proposal *proposal, int attempts) {
+  bool duplicate = proposal->duplicates >= proposal->infeasible + proposal->violations;
+  proposal->state = duplicate ? STUDY_DUPLICATE : STUDY_INVALID;
+  proposal->reason =
+      anas_format("no new child in %d attempts: %d known already, %d infeasible, %d outside the constraints", attempts,
+                  proposal->duplicates, proposal->infeasible, proposal->violations);
+}
+
+anas_status proposal_seed(struct search *search, struct proposal *out) {
+  ANAS_RETURN_IF_ERROR(anas_model_cost(search->seed, search->options.batch, &out->cost));
+  out->model = anas_model_clone(search->seed);
+  out->parent = -1;
+  out->state = STUDY_RUNNING;
+  anas_model_hash(out->model, out->hash);
+  snprintf(out->kind, sizeof out->kind, "seed");
+  out->description = anas_strdup("the seed model");
+  out->decision = anas_strdup("{\"strategy\":\"seed\"}");
+  return ANAS_OK;
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What the files of anas-search share: options, metrics, proposals, the state of a running search.
+#ifndef ANAS_TOOLS_ANAS_SEARCH_SEARCH_H
+#define ANAS_TOOLS_ANAS_SEARCH_SEARCH_H
+
+#include "dialect/model.h"
+#include "passes/analysis/analysis.h"
+#include "runtime/data.h"
+#include "runtime/support/rng.h"
+#include "runtime/support/strbuf.h"
+#include "tools/anas-search/study.h"
+
+#include <mlir-c/IR.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+// ---- options (cli.c)
+
+#define MAX_OBJECTIVES 4
+#define MAX_CONSTRAINTS 8
+
+struct search_objective {
+  enum study_metric metric;
+  bool maximize;
+};
+
+struct search_constraint { // on a metric that is known before training
+  enum study_metric metric;
+  bool upper, strict; // upper: value < bound
+  double bound;
+};
+
+struct search_options {
+  char *model_path, *model_name; // where the seed came from
+  char *dataset, *data_directory, *strategy, *evaluator, *keep_weights;
+  struct search_objective objectives[MAX_OBJECTIVES];
+  int num_objectives;
+  struct search_constraint constraints[MAX_CONSTRAINTS];
+  int num_constraints;
+  int64_t trials, seed_trials, epochs, max_steps, batch, workers, limit, validation, retries;
+  uint64_t seed;
+  double learning_rate, momentum, weight_decay, warmup_epochs, min_accuracy; // min_accuracy < 0: from the seed trials
+  double time_limit, trial_timeout;                                          // seconds; 0: none
+  int64_t memory_limit;                                                      // bytes a trial; 0: none
+  // Not part of the study.
+  char *study;
+  bool resume, json, quiet;
+};
+
+void search_options_defaults(struct search_options *out);
+void search_options_deinit(struct search_options *options);
+// The part that belongs to the study, as JSON text and back. Reading keeps what the text does not mention.
+char *search_options_to_json(const struct search_options *options);
+anas_status search_options_from_json(const char *text, struct search_options *options);
+// Parses the command line of a search (not of a sub-command) into options that hold defaults.
+anas_status search_options_parse(int argc, char **argv, struct search_options *out);
+// On resume: applies the budget flags of the command line to stored options; other flags of the study are refused.
+anas_status search_options_budget(int argc, char **argv, struct search_options *out);
+void search_help(struct anas_strbuf *out);
+
+// ---- proposals
+
+struct search;
+
+// What becomes a trial. state is STUDY_RUNNING if it shall be trained, else why not.
+struct proposal {
+  struct anas_model *model; // owned; null if there is none
+  int64_t parent;           // -1: a seed
+  char kind[24], block[64];
+  char *description; // malloc'ed
+  char *decision;    // JSON: how the parent was chosen, attempts; malloc'ed
+  char hash[33];
+  struct anas_model_cost cost;
+  int duplicates, infeasible, violations; // rejected attempts
+  enum study_state state;
+  char *reason; // malloc'ed, null if RUNNING
+};
+void proposal_deinit(struct proposal *proposal);
+
+// A strategy proposes trial 'number'. It may look at the trials below visible only: all of them have ended, so the
+// decision does not depend on which worker was faster.
+struct search_strategy {
+  const char *name, *summary;
+  anas_status (*propose)(struct search *search, int64_t number, int64_t visible, struct anas_rng *rng,
+                         struct proposal *out);
+};
+extern const struct search_strategy strategy_alphanas, strategy_random;
+const struct search_strategy *search_strategy_find(const char *name);
+const struct search_strategy *const *search_strategies(int *out_count);
+
+// For strategies: mutates parent; checks duplicates and constraints. True if accepted; else counted in proposal.
+bool proposal_try_child(struct search *search, int64_t parent, const struct anas_model *parent_model,
+                        struct anas_rng *rng, struct proposal *proposal);
+// Marks a proposal that found nothing after 'attempts'.
+void proposal_give_up(struct proposal *proposal, int attempts);
+anas_status proposal_seed(struct search *search, struct proposal *out);
+
+// ---- state of a running search (evolve.c)
+
+struct search {
+  struct search_options options;
+  struct study *study;
+  MlirContext context;          // without threads: trials are forked from here
+  struct anas_dataset *dataset; // null with the simulated evaluator
+  const struct search_strategy *strategy;
+  struct anas_model *seed;
+  struct study_trial *trials; // by number; all below num_trials exist
+  struct anas_model **models; // by number, loaded on demand
+  int64_t num_trials;
+  size_t capacity_trials, capacity_models;
+};
+
+// Model of a trial, read from its candidate file when needed. Null and an error if that fails.
+const struct anas_model *search_model(struct search *search, int64_t number);
+// Objective value standardised to "higher is better".
+double search_standardised(const struct search_objective *objective, const struct study_trial *trial);
+
+// Creates or resumes the study and runs it; returns the exit code.
+int search_run(int argc, char **argv, struct search_options *options /* taken over */);
+
+// ---- one trial in its own process (trial.c)
+
+struct trial_process {
+  int64_t number;
+  int pid, fd;                      // fd: JSON lines from the child
+  double started, deadline, killed; // monotonic seconds; deadline 0: none; killed 0: not yet
+  bool timed_out, over_memory, interrupted;
+  struct anas_strbuf line;
+  // last progress
+  int64_t epoch, epochs, step, steps;
+  double loss, val_accuracy;
+  int64_t resident;
+};
+
+anas_status trial_start(struct search *search, int64_t number, struct trial_process *out);
+// Reads what the child wrote; true if there was something new.
+bool trial_read(struct trial_process *process, struct study_trial *trial);
+// Enforces limits and collects the child. True if it has ended: trial then holds state, reason and results.
+bool trial_poll(struct search *search, struct trial_process *process, struct study_trial *trial);
+void trial_interrupt(struct trial_process *process);
+
+// Runs in the child (evaluate.c): reads the candidate, trains, writes JSON lines to fd. Never returns.
+__attribute__((noreturn)) void evaluate_trial(struct search *search, int64_t number, int fd);
+
+// ---- output
+
+struct table; // live table on a terminal, or lines, or JSON events (table.c)
+struct table *table_create(const struct search *search);
+void table_destroy(struct table *table); // leaves the last picture on the screen
+void table_trial_started(struct table *table, const struct study_trial *trial);
+void table_trial_ended(struct table *table, const struct study_trial *trial);
+void table_message(struct table *table, const char *text);
+void table_refresh(struct table *table, const struct trial_process *running, int count, int draining);
+
+// Non-dominated completed trials, best first objective first; malloc'ed numbers (front.c).
+int64_t *front_of(const struct search_options *options, const struct study_trial *trials, int64_t count,
+                  int64_t *out_count);
+void front_print(const struct search_options *options, const struct study_trial *trials, const int64_t *front,
+                 int64_t count, struct anas_strbuf *out);
+// Lines "// ..." with the chain of parents of a trial.
+void lineage_comments(const struct study_trial *trials, int64_t number, const char *prefix, struct anas_strbuf *out);
+// Writes STUDY/front/NNNN.mlir of the front and removes files of trials that left it.
+anas_status front_export(const char *study, const struct study_trial *trials, const int64_t *front, int64_t count);
+
+// Sub-commands that only read (show.c): argv[0] is the sub-command. Returns the exit code.
+int show_command(int argc, char **argv);
+
+#endif

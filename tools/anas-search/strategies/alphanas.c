@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// alphaNAS: parents by Pareto-weighted sampling (spec 4.4), children by one property-guided mutation (spec 4.3).
+#include "passes/search/pareto.h"
+#include "tools/anas-search/search.h"
+
+#include "runtime/support/memory.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+
+#define FIRST_ONLY_PROBABILITY 0.2 // parents chosen by the first objective alone
+#define PARENT_RETRIES 8           // mutations of one parent before another is chosen
+
+struct pool {
+  int64_t *numbers;
+  struct anas_point *points;
+  int count;
+};
+
+// Parents must be as accurate as this; default: 0.85 of the mean of the seed trials.
+static double accuracy_threshold(const struct search *search, int64_t visible) {
+  if (search->options.min_accuracy >= 0) return search->options.min_accuracy;
+  double sum = 0;
+  int count = 0;
+  for (int64_t i = 0; i < visible && i < search->options.seed_trials; i++)
+    if (search->trials[i].state == STUDY_COMPLETE) {
+      sum += search->trials[i].metric[METRIC_ACCURACY];
+      count++;
+    }
+  return count ? 0.85 * sum / count : 0;
+}
+
+static struct pool collect(const struct search *search, int64_t visible, const struct search_objective *first,
+                           const struct search_objective *second) {
+  struct pool pool = {
+      .numbers = anas_calloc((size_t)visible, sizeof *pool.numbers),
+      .points = anas_calloc((size_t)visible, sizeof *pool.points),
+  };
+  double threshold = accuracy_threshold(search, visible);
+  for (int64_t i = 0; i < visible; i++) {
+    const struct study_trial *trial = &search->trials[i];
+    if (trial->state != STUDY_COMPLETE || !(trial->metric[METRIC_ACCURACY] >= threshold)) continue;
+    struct anas_point point = {search_standardised(first, trial), search_standardised(second, trial)};
+    if (!isfinite(point.first) || !isfinite(point.second)) continue;
+    pool.numbers[pool.count] = i;
+    pool.points[pool.count++] = point;
+  }
+  return pool;
+}
+
+static void pool_deinit(struct pool *pool) {
+  free(pool->numbers);
+  free(pool->points);
+}
+
+// Weights relative to an anchor on the curve of the two objectives, lower is better.
+static void pareto_weights(const struct pool *pool, struct anas_rng *rng, double *weights,
+                           struct anas_point *out_anchor) {
+  struct anas_point *curve = anas_calloc((size_t)pool->count, sizeof *curve);
+  int length = anas_pareto_curve(pool->points, pool->count, curve);
+  struct anas_point anchor = anas_pareto_sample(curve, length, rng);
+  struct anas_point scale = anas_pareto_scale(curve, length, &anchor);
+  for (int i = 0; i < pool->count; i++)
+    weights[i] = anas_pareto_weight(curve, length, &anchor, scale, pool->points[i]);
+  *out_anchor = anchor;
+  free(curve);
+}
+
+// Number of the parent, or 0 (the first seed) while there is nothing to choose from.
+static int64_t select_parent(const struct search *search, int64_t visible, struct anas_rng *rng, json_t *decision) {
+  const struct search_options *options = &search->options;
+  const struct search_objective *first = &options->objectives[0], *second = first;
+  bool first_only = options->num_objectives == 1 || anas_rng_double(rng) < FIRST_ONLY_PROBABILITY;
+  if (!first_only) second = &options->objectives[1 + anas_rng_below(rng, (uint64_t)options->num_objectives - 1)];
+  struct pool pool = collect(search, visible, first, second);
+  int64_t parent = 0;
+  if (pool.count) {
+    double *weights = anas_calloc((size_t)pool.count, sizeof *weights);
+    if (first_only) {
+      for (int i = 0; i < pool.count; i++)
+        weights[i] = -pool.points[i].first;
+    } else {
+      struct anas_point anchor;
+      pareto_weights(&pool, rng, weights, &anchor);
+      json_object_set_new(decision, "anchor", json_pack("[f, f]", anchor.first, anchor.second));
+    }
+    int chosen = anas_pareto_select(weights, pool.count, rng);
+    parent = pool.numbers[chosen];
+    json_object_set_new(decision, "weight", json_real(weights[chosen]));
+    free(weights);
+  }
+  json_object_set_new(decision, "second", first_only ? json_null() : json_string(study_metrics[second->metric].name));
+  json_object_set_new(decision, "eligible", json_integer(pool.count));
+  pool_deinit(&pool);
+  return parent;
+}
+
+static anas_status propose(struct search *search, int64_t number, int64_t visible, struct anas_rng *rng,
+                           struct proposal *out) {
+  (void)number;
+  json_t *decision = json_pack("{s:s}", "strategy", "alphanas");
+  anas_status status = ANAS_OK;
+  int attempt = 0;
+  bool found = false;
+  while (!found && status == ANAS_OK && attempt < search->options.retries) {
+    int64_t parent = select_parent(search, visible, rng, decision);
+    const struct anas_model *model = search_model(search, parent);
+    if (!model) status = ANAS_CORRUPT; // the message is set
+    for (int i = 0; i < PARENT_RETRIES && !found && model && attempt < search->options.retries; i++, attempt++)
+      found = proposal_try_child(search, parent, model, rng, out);
+  }
+  if (status == ANAS_OK && !found) proposal_give_up(out, attempt);
+  json_object_set_new(decision, "attempts", json_integer(attempt));
+  json_object_set_new(decision, "duplicates", json_integer(out->duplicates));
+  json_object_set_new(decision, "visible", json_integer((json_int_t)visible));
+  out->decision = json_dumps(decision, JSON_COMPACT);
+  json_decref(decision);
+  return status;
+}
+
+const struct search_strategy strategy_alphanas = {
+    .name = "alphanas",
+    .summary = "parents sampled near the Pareto curve, one property-guided mutation each (default)",
+    .propose = propose,
+};

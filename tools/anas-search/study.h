@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The study: a directory with a SQLite database and one folder a trial. One process writes, any number read.
+//   STUDY/study.db                     tables below; PRAGMA user_version is the schema version
+//   STUDY/trials/NNNN/candidate.mlir   output.txt   weights.safetensors
+//   STUDY/front/NNNN.mlir
+#ifndef ANAS_TOOLS_ANAS_SEARCH_STUDY_H
+#define ANAS_TOOLS_ANAS_SEARCH_STUDY_H
+
+#include "runtime/support/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STUDY_SCHEMA 1
+
+enum study_state {
+  STUDY_RUNNING = 0,
+  STUDY_COMPLETE,
+  STUDY_DIVERGED,    // the loss stopped being finite
+  STUDY_TIMEOUT,     // longer than --trial-timeout
+  STUDY_OOM,         // more memory than --memory-limit, or the machine had no more
+  STUDY_CRASHED,     // ended by a signal or an internal error
+  STUDY_INTERRUPTED, // stopped from outside; runs again on resume
+  STUDY_INVALID,     // no valid child was found, or the candidate was refused by the compiler
+  STUDY_DUPLICATE,   // every child found was known already
+  STUDY_NUM_STATES
+};
+const char *study_state_name(enum study_state state); // "RUNNING", ...
+
+enum study_metric {
+  METRIC_ACCURACY = 0, // validation, 0..1
+  METRIC_LOSS,         // validation
+  METRIC_PARAMS,
+  METRIC_MACS,
+  METRIC_FLOPS,
+  METRIC_TRAIN_BYTES,       // estimate of the cost analysis
+  METRIC_IMAGES_PER_SECOND, // of training
+  METRIC_NUM
+};
+struct study_metric_info {
+  const char *name;
+  bool maximize;        // usual direction
+  bool before_training; // known from the architecture alone
+};
+extern const struct study_metric_info study_metrics[METRIC_NUM];
+int study_metric_find(const char *name); // -1 if unknown
+
+struct study_trial {
+  int64_t number, parent; // parent -1: a seed
+  enum study_state state;
+  char *reason, *kind, *block, *description, *hash; // owned; may be null
+  double metric[METRIC_NUM];                        // NaN where unknown
+  double train_loss, compile_seconds;
+  int64_t steps, peak_bytes, attempts; // attempts: how often it was started
+  double created, started, finished;   // seconds since 1970; 0: not yet
+};
+void study_trial_init(struct study_trial *trial);
+void study_trial_deinit(struct study_trial *trial);
+
+struct study;
+
+// New study; the directory must not hold one yet. A writer: takes the study's lock.
+anas_status study_create(const char *path, const char *options_json, const char *seed_text, struct study **out);
+// Existing study. write: takes the lock; else opens read-only. ANAS_CORRUPT names the file if it is damaged.
+anas_status study_open(const char *path, bool write, struct study **out);
+void study_close(struct study *study);
+bool study_exists(const char *path);
+const char *study_path(const struct study *study);
+
+// Values by key: "options", "seed-model", ... *out is malloc'ed, null if absent.
+anas_status study_get(struct study *study, const char *key, char **out);
+anas_status study_set(struct study *study, const char *key, const char *value);
+// Named counters: "duplicates", "infeasible", ...
+anas_status study_count(struct study *study, const char *name, int64_t amount);
+anas_status study_counter(struct study *study, const char *name, int64_t *out);
+
+// Writes a new trial with the decision that led to it (JSON), in one transaction.
+anas_status study_insert(struct study *study, const struct study_trial *trial, const char *decision);
+anas_status study_update(struct study *study, const struct study_trial *trial);
+anas_status study_decision(struct study *study, int64_t number, char **out); // malloc'ed
+// All trials in order of number; *out is malloc'ed, entries to be deinit'ed.
+anas_status study_load(struct study *study, struct study_trial **out, int64_t *out_count);
+void study_trials_free(struct study_trial *trials, int64_t count);
+
+// "STUDY/trials/0012/candidate.mlir"; malloc'ed. file may be "".
+char *study_trial_path(const char *study_directory, int64_t number, const char *file);
+
+#endif
