@@ -17,7 +17,8 @@ int anas_team_size(void);
 void anas_team_set_size(int threads); // before first use, or between calls; 1 runs everything on the caller
 void anas_team_shutdown(void);        // joins the threads (before fork, at exit)
 
-// Profiling: seconds and calls per body since enabling. Not thread-safe against running kernels.
+// Profiling: seconds and calls per body since enabling; wall clock for bodies that were split, processor time for those
+// that ran on the caller. Not thread-safe against running kernels.
 void anas_team_profile(int enable);
 void anas_team_profile_get(anas_kernel_range body, double *out_seconds, int64_t *out_calls);
 

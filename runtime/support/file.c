@@ -122,8 +122,16 @@ uint64_t anas_hash64(const void *data, size_t size, uint64_t seed) {
   return XXH3_64bits_withSeed(data, size, seed);
 }
 
-double anas_now(void) {
+static double clock_seconds(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double anas_now(void) {
+  return clock_seconds(CLOCK_MONOTONIC);
+}
+
+double anas_thread_time(void) {
+  return clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 }

@@ -22,6 +22,7 @@ anas_status anas_cache_directory(char **out_path);
 void anas_hash_hex(const void *data, size_t size, char out_hex[33]);
 uint64_t anas_hash64(const void *data, size_t size, uint64_t seed);
 
-double anas_now(void); // monotonic seconds
+double anas_now(void);         // monotonic seconds
+double anas_thread_time(void); // processor seconds of the calling thread
 
 #endif
