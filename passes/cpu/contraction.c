@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Contractions: recognising them, and choosing register tile, reduction blocks and loop order.
 //
-// Inside a reduction block the panel of B for one tile of columns stays in the first-level cache while all rows of a
-// chunk pass by; the chunk's part of A and its results stay in the second level across reduction blocks and columns.
+// Inside a reduction block the panel of B for one tile of columns stays in the nearest caches while all rows of a chunk
+// pass by; the chunk's part of A and its results stay in the second level across reduction blocks and columns.
 #include "passes/cpu/contraction.h"
 
 #include <math.h>
 #include <mlir-c/BuiltinTypes.h>
 #include <string.h>
 
-#define PANEL_BYTES 20480.0  // of B, within a 32 KiB first-level cache
+// Of B: a packed panel streams from the second-level cache as fast as it is used, and long blocks save loads and stores
+// of the accumulators. Panels with gaps between their rows must stay in the first level.
+#define PANEL_BYTES 65536.0
+#define LOOSE_PANEL_BYTES 20480.0
 #define CHUNK_BYTES 524288.0 // of A and C, within a 1 MiB second-level cache
 #define MAX_VECTORS 6
 #define MIN_PARALLEL_MACS 200000.0
@@ -134,7 +137,7 @@ static void consider(struct tile_search *search, int vectors, int spread) {
     cost += count * tiles * (double)left_whole * step_cycles(rows, v);
     if (left) cost += count * tiles * step_cycles(left_rows, v);
   }
-  if (left) cost *= 1.03; // more code, and a branch
+  if (left) cost *= 1.06; // more code, and a branch
   if (spread < 0)         // as for spread: every other column repeats this
     for (int i = 0; i < plan->num_columns; i++)
       cost *= (double)nest->extent[plan->column[i]];
@@ -187,7 +190,9 @@ static void choose_tile(struct anas_contraction *plan, const struct anas_cpu_tar
 
 static void choose_reduction_blocks(struct anas_contraction *plan) {
   const struct anas_cpu_nest *nest = plan->nest;
-  int64_t most = (int64_t)(PANEL_BYTES / (4.0 * plan->vectors * plan->lanes)), steps = 1;
+  bool packed = plan->num_k == 0 ||
+                nest->operand[plan->b].stride[plan->k[plan->num_k - 1]] <= 2 * (int64_t)plan->vectors * plan->lanes;
+  int64_t most = (int64_t)((packed ? PANEL_BYTES : LOOSE_PANEL_BYTES) / (4.0 * plan->vectors * plan->lanes)), steps = 1;
   plan->k_split = 0;
   plan->k_block = plan->num_k > 0 ? nest->extent[plan->k[0]] : 1;
   int64_t all = 1;
@@ -204,6 +209,12 @@ static void choose_reduction_blocks(struct anas_contraction *plan) {
     int64_t blocks = (extent + fits - 1) / fits;
     plan->k_split = i;
     plan->k_block = (extent + blocks - 1) / blocks;
+    // Equal blocks if they need not be much smaller.
+    for (int64_t block = plan->k_block; block * 3 >= fits * 2; block--)
+      if (extent % block == 0) {
+        plan->k_block = block;
+        break;
+      }
     return;
   }
 }
@@ -211,18 +222,28 @@ static void choose_reduction_blocks(struct anas_contraction *plan) {
 // ---- loop order
 // ------------------------------------------------------------------------------------------------------
 
-// Bytes of cache lines operand o touches when loop l takes extent[l] consecutive values.
+// Bytes of cache lines operand o touches when loop l takes extent[l] consecutive values. Loops are taken by rising
+// stride; one whose stride is within the span so far overlaps with it (taps and positions of a convolution).
 static double footprint(const struct anas_contraction *plan, int o, const double *extent) {
-  double product = 1, span = 1, run = 1;
-  for (int l = 0; l < plan->nest->num_loops; l++) {
-    double stride = fabs((double)plan->nest->operand[o].stride[l]);
-    if (stride == 0) continue;
-    product *= extent[l];
-    span += (extent[l] - 1) * stride;
-    if (stride == 1) run *= extent[l];
+  const struct anas_cpu_nest *nest = plan->nest;
+  bool done[ANAS_CPU_LOOPS] = {false};
+  double count = 1, span = 1, run = 1;
+  for (;;) {
+    int next = -1;
+    double stride = 0;
+    for (int l = 0; l < nest->num_loops; l++) {
+      double s = fabs((double)nest->operand[o].stride[l]);
+      if (done[l] || s == 0 || (next >= 0 && s >= stride)) continue;
+      next = l;
+      stride = s;
+    }
+    if (next < 0) break;
+    done[next] = true;
+    span += (extent[next] - 1) * stride;
+    count = fmin(count * extent[next], span);
+    if (stride == 1) run = extent[next];
   }
-  double elements = product < span ? product : span;
-  return elements * 4 * (run < 16 ? 16 / run : 1);
+  return count * 4 * (run < 16 ? 16 / run : 1);
 }
 
 // Footprint of A and C for a chunk: row loops before `at` fixed, `rows` of loop `at`, all of the others; one tile of
@@ -294,7 +315,7 @@ static void choose_chunk(struct anas_contraction *plan, int last_at) {
   for (int i = 0; i < plan->num_batch; i++)
     items *= plan->nest->extent[plan->batch[i]];
   double macs = total_macs(plan);
-  int64_t want = macs < MIN_PARALLEL_MACS ? 1 : macs < 2e7 ? 8 : 16;
+  int64_t want = macs < MIN_PARALLEL_MACS ? 1 : 8;
   double tiles;
   struct anas_contraction block = *plan;
   bool whole = search_chunk(plan, true, last_at, items, want, &tiles);

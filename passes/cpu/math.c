@@ -2,9 +2,9 @@
 // Transcendental functions on vectors of f32 as arithmetic: LLVM would call libm once per lane.
 //
 // Error bounds against the exact result (checked in test/unit/test_cpu_math.c):
-//   exp    2e-7 relative where the result is a normal number, 0 and inf beyond; expm1 4e-7 relative
-//   tanh   5e-7 relative     erf  5e-7 absolute (Abramowitz and Stegun 7.1.26)
-//   log    2e-7 relative or 1e-7 absolute; -inf at 0, NaN below; log1p likewise
+//   exp, exp2   2e-7 relative where the result is a normal number, 0 and inf beyond; expm1 4e-7 relative
+//   tanh        5e-7 relative     erf  5e-7 absolute, relative below 3/4
+//   log         2e-7 relative or 1e-7 absolute; -inf at 0, NaN below; log1p likewise
 // NaN propagates.
 #include "passes/cpu/nest.h"
 
@@ -61,30 +61,51 @@ static MlirValue power_of_two(struct anas_code *code, MlirValue k, int lanes) {
   return from_bits(code, binary(code, "arith.shli", biased, anas_code_splat_i32(code, lanes, 23)), lanes);
 }
 
-// exp(x) = 2^k (1 + q) with |k| <= 152. Cody-Waite reduction to |r| <= ln 2 / 2, then the Taylor polynomial, whose
-// first omitted term is below 6e-9.
-static MlirValue exp_parts(struct anas_code *code, MlirValue x, int lanes, MlirValue *out_k) {
-  static const double taylor[] = {1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 1.0 / 2};
-  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits of the sum.
+// x rounded to an integer, for |x| < 2^22, as a float and as an integer: adding 1.5 * 2^23 leaves the integer in the
+// low bits of the sum.
+static MlirValue round_to(struct anas_code *code, MlirValue x, MlirValue scale, int lanes, MlirValue *out_integer) {
   MlirValue magic = number(code, lanes, 12582912.0);
-  MlirValue shifted = anas_code_fma(code, x, number(code, lanes, 1.4426950408889634), magic);
-  MlirValue k = binary(code, "arith.subf", shifted, magic);
+  MlirValue shifted = anas_code_fma(code, x, scale, magic);
+  *out_integer = binary(code, "arith.subi", bits(code, shifted, lanes), bits(code, magic, lanes));
+  return binary(code, "arith.subf", shifted, magic);
+}
+
+// exp(r) - 1 for |r| <= ln 2 / 2 by the Taylor polynomial, whose first omitted term is below 6e-9.
+static MlirValue exp_polynomial(struct anas_code *code, MlirValue r, int lanes) {
+  static const double taylor[] = {1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 1.0 / 2};
+  MlirValue p = horner(code, lanes, r, taylor, sizeof taylor / sizeof *taylor);
+  return anas_code_fma(code, binary(code, "arith.mulf", r, r), p, r);
+}
+
+// exp(x) = 2^k (1 + q), by Cody and Waite's reduction: ln 2 in two parts, the first exact in products with k.
+static MlirValue exp_parts(struct anas_code *code, MlirValue x, int lanes, MlirValue *out_k) {
+  MlirValue k = round_to(code, x, number(code, lanes, 1.4426950408889634), lanes, out_k);
   MlirValue r = anas_code_fma(code, k, number(code, lanes, -0.693359375), x);
   r = anas_code_fma(code, k, number(code, lanes, 2.1219444005469057e-4), r);
-  MlirValue p = horner(code, lanes, r, taylor, sizeof taylor / sizeof *taylor);
-  *out_k = binary(code, "arith.subi", bits(code, shifted, lanes), bits(code, magic, lanes));
-  return anas_code_fma(code, binary(code, "arith.mulf", r, r), p, r);
+  return exp_polynomial(code, r, lanes);
+}
+
+// 2^k (1 + q) for |k| <= 152, in two factors because 2^k itself leaves the range of normal numbers at both ends.
+static MlirValue scale_by_power(struct anas_code *code, MlirValue q, MlirValue k, int lanes) {
+  MlirValue half = binary(code, "arith.shrsi", k, anas_code_splat_i32(code, lanes, 1));
+  MlirValue rest = binary(code, "arith.subi", k, half);
+  MlirValue p = binary(code, "arith.addf", q, number(code, lanes, 1.0));
+  p = binary(code, "arith.mulf", p, power_of_two(code, half, lanes));
+  return binary(code, "arith.mulf", p, power_of_two(code, rest, lanes));
 }
 
 static MlirValue emit_exp(struct anas_code *code, MlirValue x, int lanes) {
   x = at_least(code, at_most(code, x, number(code, lanes, 89.0)), number(code, lanes, -104.0));
-  MlirValue k;
-  MlirValue p = binary(code, "arith.addf", exp_parts(code, x, lanes, &k), number(code, lanes, 1.0));
-  // Two factors, because 2^k itself leaves the range of normal numbers at both ends.
-  MlirValue half = binary(code, "arith.shrsi", k, anas_code_splat_i32(code, lanes, 1));
-  MlirValue rest = binary(code, "arith.subi", k, half);
-  p = binary(code, "arith.mulf", p, power_of_two(code, half, lanes));
-  return binary(code, "arith.mulf", p, power_of_two(code, rest, lanes));
+  MlirValue k, q = exp_parts(code, x, lanes, &k);
+  return scale_by_power(code, q, k, lanes);
+}
+
+static MlirValue emit_exp2(struct anas_code *code, MlirValue x, int lanes) {
+  x = at_least(code, at_most(code, x, number(code, lanes, 129.0)), number(code, lanes, -151.0));
+  MlirValue k, whole = round_to(code, x, number(code, lanes, 1.0), lanes, &k);
+  MlirValue r =
+      binary(code, "arith.mulf", binary(code, "arith.subf", x, whole), number(code, lanes, 0.6931471805599453));
+  return scale_by_power(code, exp_polynomial(code, r, lanes), k, lanes);
 }
 
 // expm1 for -20 <= x <= 80: 2^k q + (2^k - 1), exact to rounding near 0
@@ -109,15 +130,23 @@ static MlirValue emit_tanh(struct anas_code *code, MlirValue x, int lanes) {
   return copy_sign(code, t, x, lanes);
 }
 
+// The Maclaurin series below 3/4, so that small arguments keep their relative precision; Abramowitz and Stegun 7.1.26
+// above.
 static MlirValue emit_erf(struct anas_code *code, MlirValue x, int lanes) {
   static const double p[] = {1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0.0};
+  const double scale = 1.1283791670955126; // 2 / sqrt(pi)
+  const double series[] = {-scale / 75600, scale / 9360, -scale / 1320, scale / 216,
+                           -scale / 42,    scale / 10,   -scale / 3,    scale};
   MlirValue one = number(code, lanes, 1.0);
   MlirValue a = at_most(code, absolute(code, x, lanes), number(code, lanes, 9.0));
+  MlirValue square = binary(code, "arith.mulf", a, a);
   MlirValue t = binary(code, "arith.divf", one, anas_code_fma(code, a, number(code, lanes, 0.3275911), one));
   MlirValue poly = horner(code, lanes, t, p, sizeof p / sizeof *p);
-  MlirValue square = binary(code, "arith.mulf", a, a);
   MlirValue e = emit_exp(code, binary(code, "arith.subf", number(code, lanes, 0.0), square), lanes);
-  return copy_sign(code, binary(code, "arith.subf", one, binary(code, "arith.mulf", poly, e)), x, lanes);
+  MlirValue large = binary(code, "arith.subf", one, binary(code, "arith.mulf", poly, e));
+  MlirValue small = binary(code, "arith.mulf", a, horner(code, lanes, square, series, sizeof series / sizeof *series));
+  MlirValue is_small = anas_code_compare(code, true, ANAS_CMPF_OLT, a, number(code, lanes, 0.75));
+  return copy_sign(code, anas_code_select(code, is_small, small, large), x, lanes);
 }
 
 // x = 2^k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2); with s = f / (2 + f), log(1 + f) = f - s (f - R) where
@@ -162,10 +191,6 @@ static MlirValue emit_log1p(struct anas_code *code, MlirValue x, int lanes) {
   corrected = anas_code_select(code, large, emit_log(code, u, lanes), corrected);
   MlirValue is_zero = anas_code_compare(code, true, ANAS_CMPF_OEQ, u, number(code, lanes, 0.0));
   return anas_code_select(code, is_zero, number(code, lanes, -INFINITY), corrected);
-}
-
-static MlirValue emit_exp2(struct anas_code *code, MlirValue x, int lanes) {
-  return emit_exp(code, binary(code, "arith.mulf", x, number(code, lanes, 0.6931471805599453)), lanes);
 }
 
 static MlirValue emit_log2(struct anas_code *code, MlirValue x, int lanes) {

@@ -97,7 +97,8 @@ static void bench(const char *name, const struct kernel_text *kernel, double flo
   char name[256];                                                                                                      \
   snprintf(name, sizeof name, __VA_ARGS__)
 
-static const char multiply_add_body[] = "    %m = arith.mulf %i0, %i1 : f32\n    %s = arith.addf %o0, %m : f32\n";
+static const char multiply_add_body[] =
+    "    %m = arith.mulf %i0, %i1 fastmath<contract> : f32\n    %s = arith.addf %o0, %m fastmath<contract> : f32\n";
 
 static void contraction(const char *name, double macs, const char *a, const char *b, const char *c, const char *map_a,
                         const char *map_b, const char *map_c, const char *loops, const char *kinds) {

@@ -160,6 +160,26 @@ static inline void kernel_release(struct kernel_code *code) {
   free(code->ir);
 }
 
+// Processors with 4, 8 and 16 lanes, as far as this machine can run their code; 0 with a message on stderr if something
+// is wrong.
+static inline int kernel_targets(struct anas_cpu_target out[3]) {
+  static const char *const names[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+  static const int lanes[] = {4, 8, 16};
+  struct anas_cpu_target host;
+  if (anas_cpu_target_init(NULL, &host) != ANAS_OK) {
+    fprintf(stderr, "%s\n", anas_error_message());
+    return 0;
+  }
+  int num = 0;
+  for (; num < 3 && lanes[num] <= host.lanes; num++) {
+    if (anas_cpu_target_init(names[num], &out[num]) == ANAS_OK && out[num].lanes == lanes[num]) continue;
+    fprintf(stderr, "%s is not the processor expected: %s\n", names[num], anas_error_message());
+    return 0;
+  }
+  anas_cpu_target_deinit(&host);
+  return num;
+}
+
 // ---- operands
 // --------------------------------------------------------------------------------------------------------
 
