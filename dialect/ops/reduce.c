@@ -150,11 +150,7 @@ static const struct anas_attr_def mean_bwd_attrs[NUM_BWD_ATTRS] = {
                   .kind = ANAS_ATTR_BOOL,
                   .fallback = ANAS_BOOL(false),
                   .doc = "whether the operand has them with extent 1"},
-    [SHAPE] = {.name = "shape",
-               .kind = ANAS_ATTR_INTS,
-               .required = true,
-               .list = true,
-               .doc = "extents of the result"},
+    [SHAPE] = {.name = "shape", .kind = ANAS_ATTR_INTS, .required = true, .list = true, .doc = "extents of the result"},
 };
 
 // The forward op seen from the gradient: its operand has the type of our result.
