@@ -163,9 +163,10 @@ static anas_status run(struct body_mutation *m, const struct anas_chain *chains,
   struct anas_target *targets = anas_calloc((size_t)m->num_instances, sizeof *targets);
   struct anas_synthesis_result *results = anas_calloc((size_t)num_chains, sizeof *results);
   struct anas_replacement *replacements = anas_calloc((size_t)num_chains, sizeof *replacements);
+  struct anas_strbuf chains_text = {0};
   anas_status status = ANAS_OK;
   for (int c = 0; c < num_chains && status == ANAS_OK; c++) {
-    status = replace_chain(m, &chains[c], targets, &results[c], report, description);
+    status = replace_chain(m, &chains[c], targets, &results[c], report, &chains_text);
     replacements[c] = (struct anas_replacement){chains[c], results[c].chain, results[c].num_nodes};
   }
   if (status == ANAS_OK) {
@@ -178,10 +179,11 @@ static anas_status run(struct body_mutation *m, const struct anas_chain *chains,
       function->block = kind;
       changed++;
     }
-    anas_strbuf_addf(description, " in %d of %d instances", changed, m->num_instances);
+    anas_strbuf_addf(description, "%d of %d instances: %s", changed, m->num_instances, anas_strbuf_text(&chains_text));
   }
   for (int c = 0; c < num_chains; c++)
     anas_synthesis_result_deinit(&results[c]);
+  anas_strbuf_deinit(&chains_text);
   free(replacements);
   free(results);
   free(targets);

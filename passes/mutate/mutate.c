@@ -127,7 +127,7 @@ static anas_status change_body(const struct mutation *m, struct anas_model **out
     const struct anas_function *function = called(m, call);
     snprintf(report->kind, sizeof report->kind, "mutate");
     snprintf(report->block, sizeof report->block, "%s", function->block);
-    snprintf(report->description, sizeof report->description, "mutate %s @%s: %s", function->block, function->name,
+    snprintf(report->description, sizeof report->description, "mutate %s @%s, %s", function->block, function->name,
              anas_strbuf_text(&description));
     *out_child = child;
   } else {

@@ -229,6 +229,12 @@ static void follow_lineage(const char *name, uint64_t seed, int steps, struct ce
     assert_int_equal(anas_model_verify(child), ANAS_OK);
     assert_true(anas_shape_equal(&child->functions[anas_model_entry(child)].result_type[0],
                                  &root->functions[anas_model_entry(root)].result_type[0]));
+    for (int f = 0; f < child->num_functions && !strcmp(report.kind, "mutate"); f++) {
+      const struct anas_function *after_it = &child->functions[f];
+      const struct anas_function *before_it = &model->functions[anas_model_find(model, after_it->name)];
+      assert_true(anas_shape_equal(&after_it->arg[0], &before_it->arg[0])); // what is spliced in fits in every instance
+      assert_true(anas_shape_equal(&after_it->result_type[0], &before_it->result_type[0]));
+    }
     anas_model_hash(model, parent_hash);
     anas_model_hash(child, hash);
     assert_string_not_equal(parent_hash, hash);

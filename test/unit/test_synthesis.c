@@ -52,6 +52,42 @@ static void test_chain_properties(void **state) {
   }
 }
 
+// C4 with ops of the table: behind a graph input, and behind a linear op.
+static void test_depth_of_named_chains(void **state) {
+  (void)state;
+  static const struct {
+    const char *ops[6];
+    int external, linear;
+  } cases[] = {
+      {{"conv"}, 1, 0},
+      {{"relu"}, 0, 1},
+      {{"conv", "relu"}, 2, 1},
+      {{"relu", "conv"}, 1, 2},
+      {{"conv", "batch_norm", "relu"}, 2, 1},
+      {{"relu", "gelu"}, 0, 1},
+      {{"conv", "relu", "conv"}, 3, 2},
+      {{"softmax", "dense", "relu"}, 2, 3},
+      {{"dense", "gelu", "dense"}, 3, 2},
+      {{"conv", "relu", "avg_pool", "conv", "relu", "avg_pool"}, 5, 4},
+      {{"dropout", "batch_norm", "max_pool"}, 1, 0},
+      {{"relu", "swish", "sigmoid", "softmax", "gelu"}, 0, 1},
+      {{"batch_norm", "softmax", "scalar_mul", "relu"}, 4, 3},
+      {{"relu", "identity", "relu"}, 0, 1},
+      {{"conv", "identity", "relu"}, 2, 1},
+      {{"identity", "conv", "relu"}, 2, 1},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    for (int linear = 0; linear < 2; linear++) {
+      struct anas_depth_state depth = {0, linear ? ANAS_LINEAR : ANAS_NONLINEAR};
+      for (int n = 0; n < 6 && cases[i].ops[n]; n++) {
+        const struct anas_op_def *def = anas_op_find(cases[i].ops[n], strlen(cases[i].ops[n]));
+        assert_non_null(def);
+        depth = anas_depth_append(depth, def->linearity);
+      }
+      assert_int_equal(depth.depth, linear ? cases[i].linear : cases[i].external);
+    }
+}
+
 // A8: the slices of F1 that the reference's tests replace.
 static void test_slices_of_f1(void **state) {
   (void)state;
@@ -449,19 +485,13 @@ static void test_impossible_targets(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_chain_properties),
-      cmocka_unit_test(test_slices_of_f1),
-      cmocka_unit_test(test_program_distances),
-      cmocka_unit_test(test_alphabet_sizes),
-      cmocka_unit_test(test_absolute_sizes),
-      cmocka_unit_test(test_exact_size),
-      cmocka_unit_test(test_solutions_by_enumeration),
-      cmocka_unit_test(test_greedy_succeeds),
-      cmocka_unit_test(test_weighted_succeeds),
-      cmocka_unit_test(test_two_level_choice),
-      cmocka_unit_test(test_two_contexts),
-      cmocka_unit_test(test_randomization),
-      cmocka_unit_test(test_same_seed_same_chain),
+      cmocka_unit_test(test_chain_properties),   cmocka_unit_test(test_depth_of_named_chains),
+      cmocka_unit_test(test_slices_of_f1),       cmocka_unit_test(test_program_distances),
+      cmocka_unit_test(test_alphabet_sizes),     cmocka_unit_test(test_absolute_sizes),
+      cmocka_unit_test(test_exact_size),         cmocka_unit_test(test_solutions_by_enumeration),
+      cmocka_unit_test(test_greedy_succeeds),    cmocka_unit_test(test_weighted_succeeds),
+      cmocka_unit_test(test_two_level_choice),   cmocka_unit_test(test_two_contexts),
+      cmocka_unit_test(test_randomization),      cmocka_unit_test(test_same_seed_same_chain),
       cmocka_unit_test(test_impossible_targets),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
