@@ -35,7 +35,8 @@ static void prepare(void) {
   int count;
   anas_pass_table(&count);
   type_ids = anas_calloc((size_t)count, sizeof *type_ids);
-  MlirTypeIDAllocator allocator = mlirTypeIDAllocatorCreate();
+  static MlirTypeIDAllocator allocator; // static: reachable for as long as the identifiers are used
+  allocator = mlirTypeIDAllocatorCreate();
   for (int i = 0; i < count; i++)
     type_ids[i] = mlirTypeIDAllocatorAllocateTypeID(allocator);
 }
