@@ -5,234 +5,11 @@
 // One loop, the lane loop, runs over vector lanes. Loops in which every output moves ("free") are outside; loops in
 // which some output stands still ("accumulating") are inside, with that output in registers across them. An output
 // that moves in an accumulating loop (a scatter) is loaded and stored in every iteration.
-#include "passes/cpu/nest.h"
+#include "passes/cpu/vector.h"
 
-#include <math.h>
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 #include <string.h>
-
-#define MAX_VECTORS 4
-#define MAX_ACCUMULATORS (ANAS_CPU_OPERANDS * MAX_VECTORS)
-
-struct combiner { // yield = op(accumulator, something)
-  const char *op;
-  bool is_float;
-  double neutral;
-};
-
-static const struct combiner combiners[] = {
-    {"arith.addf", true, 0.0},           {"arith.mulf", true, 1.0},         {"arith.maxnumf", true, -INFINITY},
-    {"arith.maximumf", true, -INFINITY}, {"arith.minnumf", true, INFINITY}, {"arith.minimumf", true, INFINITY},
-    {"arith.addi", false, 0.0},          {"arith.muli", false, 1.0},
-};
-
-struct plan {
-  struct anas_code *code;
-  struct anas_cpu_nest nest;
-  MlirValue flat[ANAS_CPU_OPERANDS];
-  bool used[ANAS_CPU_OPERANDS];      // the body reads the operand
-  bool in_memory[ANAS_CPU_OPERANDS]; // output that is loaded and stored in every iteration
-  const struct combiner *combiner[ANAS_CPU_OPERANDS];
-  int lane, lanes, vectors;
-  bool lane_reduces;
-  int num_outer, outer[ANAS_CPU_LOOPS];    // digits of the range, slowest first; may end with the lane loop
-  int num_free, free_loop[ANAS_CPU_LOOPS]; // further free loops, without the lane loop
-  int num_accumulating, accumulating[ANAS_CPU_LOOPS];
-  bool lane_outer;
-  int fill_loop; // slab loop of the fills, -1: none
-  // state of emission
-  MlirValue iv[ANAS_CPU_LOOPS];
-  int num_accumulators;
-  MlirValue accumulator[MAX_ACCUMULATORS];
-};
-
-static const char *name_of(MlirOperation op) {
-  return mlirIdentifierStr(mlirOperationGetName(op)).data;
-}
-
-static bool is_free(const struct anas_cpu_nest *nest, int loop) {
-  for (int o = nest->num_in; o < nest->num_operands; o++)
-    if (nest->operand[o].stride[loop] == 0) return false;
-  return true;
-}
-
-static bool stands_still(const struct anas_cpu_nest *nest, int loop) {
-  for (int o = nest->num_in; o < nest->num_operands; o++)
-    if (nest->operand[o].stride[loop] != 0) return false;
-  return true;
-}
-
-// The combiner of output o if its accumulator is used exactly once, by an op whose result is yielded for it.
-static const struct combiner *find_combiner(const struct anas_cpu_nest *nest, int o) {
-  MlirValue accumulator = mlirBlockGetArgument(nest->body, nest->operand[o].argument);
-  MlirOpOperand use = mlirValueGetFirstUse(accumulator);
-  if (mlirOpOperandIsNull(use) || !mlirOpOperandIsNull(mlirOpOperandGetNextUse(use))) return NULL;
-  MlirOperation op = mlirOpOperandGetOwner(use), yield = mlirBlockGetTerminator(nest->body);
-  if (mlirOperationGetNumResults(op) != 1) return NULL;
-  if (!mlirValueEqual(mlirOperationGetOperand(yield, o - nest->num_in), mlirOperationGetResult(op, 0))) return NULL;
-  MlirOpOperand result_use = mlirValueGetFirstUse(mlirOperationGetResult(op, 0));
-  if (!mlirOpOperandIsNull(mlirOpOperandGetNextUse(result_use))) return NULL;
-  for (size_t i = 0; i < sizeof combiners / sizeof *combiners; i++)
-    if (strcmp(combiners[i].op, name_of(op)) == 0) return &combiners[i];
-  return NULL;
-}
-
-// ---- choosing the loops
-// ----------------------------------------------------------------------------------------------
-
-static double body_cost(const struct anas_cpu_nest *nest) {
-  double cost = 0;
-  for (MlirOperation op = mlirBlockGetFirstOperation(nest->body); !mlirOperationIsNull(op);
-       op = mlirOperationGetNextInBlock(op))
-    cost += strncmp(name_of(op), "math.", 5) == 0 ? 16 : 1;
-  return cost;
-}
-
-// Estimated vector instructions of the whole nest with `loop` in the lanes; infinite if impossible.
-static double lane_cost(const struct plan *plan, int loop) {
-  const struct anas_cpu_nest *nest = &plan->nest;
-  bool reduces = stands_still(nest, loop);
-  if (!reduces && !is_free(nest, loop)) return INFINITY;
-  double once = body_cost(nest);
-  for (int o = 0; o < nest->num_operands; o++) {
-    if (reduces && o >= nest->num_in && !plan->combiner[o]) return INFINITY;
-    int64_t stride = nest->operand[o].stride[loop];
-    if (!plan->used[o] && o < nest->num_in) continue;
-    once += stride == 1 ? 1 : stride == 0 ? 0.5 : 1.5 * plan->lanes;
-  }
-  double iterations = (double)anas_cpu_nest_iterations(nest), extent = (double)nest->extent[loop];
-  double cost = iterations / extent * ceil(extent / plan->lanes) * once;
-  if (reduces) {
-    double results = 1; // times a horizontal reduction
-    for (int l = 0; l < nest->num_loops; l++)
-      if (!stands_still(nest, l)) results *= (double)nest->extent[l];
-    cost += results * 12 * (nest->num_operands - nest->num_in);
-  }
-  return cost;
-}
-
-static void add_unit_loop(struct anas_cpu_nest *nest) {
-  int l = nest->num_loops++;
-  nest->extent[l] = 1;
-  nest->split[l] = true;
-  nest->reduction[l] = nest->indexed[l] = false;
-  for (int o = 0; o < nest->num_operands; o++) {
-    nest->operand[o].stride[l] = 1;
-    nest->operand[o].slab[l] = false;
-  }
-}
-
-static double choose_lane(struct plan *plan) {
-  double best = INFINITY;
-  for (int l = 0; l < plan->nest.num_loops; l++) {
-    double cost = lane_cost(plan, l);
-    if (cost >= best) continue;
-    best = cost;
-    plan->lane = l;
-  }
-  if (isinf(best)) { // only loops that cannot be vectorised: one lane
-    plan->lane = plan->nest.num_loops;
-    add_unit_loop(&plan->nest);
-    best = lane_cost(plan, plan->lane);
-  }
-  plan->lane_reduces = stands_still(&plan->nest, plan->lane);
-  return best;
-}
-
-// Distance the outputs move in a loop: slow loops go outside.
-static int64_t output_stride(const struct anas_cpu_nest *nest, int loop) {
-  int64_t sum = 0;
-  for (int o = nest->num_in; o < nest->num_operands; o++) {
-    int64_t stride = nest->operand[o].stride[loop];
-    sum += stride < 0 ? -stride : stride;
-  }
-  return sum;
-}
-
-static bool slab_for_fills(const struct anas_cpu_nest *nest, int loop) {
-  for (int o = nest->num_in; o < nest->num_operands; o++) {
-    const struct anas_cpu_operand *operand = &nest->operand[o];
-    if (operand->filled && !operand->covered && !operand->slab[loop]) return false;
-  }
-  return nest->split[loop];
-}
-
-// Loops whose iterations may go to different threads come first, each group by falling stride of the outputs.
-static void order_loops(struct plan *plan) {
-  const struct anas_cpu_nest *nest = &plan->nest;
-  for (int l = 0; l < nest->num_loops; l++) {
-    if (l == plan->lane) continue;
-    if (!is_free(nest, l)) {
-      plan->accumulating[plan->num_accumulating++] = l;
-      continue;
-    }
-    int at = plan->num_free++;
-    for (; at > 0; at--) {
-      int other = plan->free_loop[at - 1];
-      bool before =
-          nest->split[l] != nest->split[other] ? nest->split[l] : output_stride(nest, l) > output_stride(nest, other);
-      if (!before) break;
-      plan->free_loop[at] = other;
-    }
-    plan->free_loop[at] = l;
-  }
-}
-
-static void take_outer(struct plan *plan, int position) {
-  plan->outer[plan->num_outer++] = plan->free_loop[position];
-  plan->num_free--;
-  memmove(&plan->free_loop[position], &plan->free_loop[position + 1],
-          sizeof plan->free_loop[0] * (size_t)(plan->num_free - position));
-}
-
-static int64_t steps(const struct plan *plan) {
-  int64_t step = (int64_t)plan->vectors * plan->lanes;
-  return (plan->nest.extent[plan->lane] + step - 1) / step;
-}
-
-static void choose_outer(struct plan *plan, int64_t *out_range) {
-  const int64_t enough = 64;
-  *out_range = 1;
-  plan->fill_loop = -1;
-  if (anas_cpu_needs_fill(&plan->nest)) {
-    for (int i = 0; i < plan->num_free; i++) {
-      int loop = plan->free_loop[i];
-      if (!slab_for_fills(&plan->nest, loop)) continue;
-      plan->fill_loop = loop;
-      *out_range = plan->nest.extent[loop];
-      take_outer(plan, i);
-      break;
-    }
-    return;
-  }
-  while (plan->num_free > 0 && *out_range < enough && plan->nest.split[plan->free_loop[0]]) {
-    *out_range *= plan->nest.extent[plan->free_loop[0]];
-    take_outer(plan, 0);
-  }
-  if (*out_range < enough && !plan->lane_reduces && plan->nest.split[plan->lane]) {
-    plan->lane_outer = true;
-    *out_range *= steps(plan);
-  }
-}
-
-// Vectors per step: enough independent work to hide latency, within the registers; for column reductions no more than
-// leaves every thread of a small team a share.
-static void choose_vectors(struct plan *plan) {
-  const struct anas_cpu_nest *nest = &plan->nest;
-  int64_t blocks = (nest->extent[plan->lane] + plan->lanes - 1) / plan->lanes, others = 1;
-  for (int i = 0; i < plan->num_free; i++)
-    if (nest->split[plan->free_loop[i]]) others *= nest->extent[plan->free_loop[i]];
-  int vectors = plan->num_accumulating > 0 || plan->lane_reduces ? 4 : 2;
-  if (body_cost(nest) > 24) vectors = 1;
-  while (vectors > 1 && vectors * (nest->num_operands + 1) > plan->code->target->registers)
-    vectors--;
-  if (blocks < vectors) vectors = (int)blocks;
-  if (plan->num_accumulating > 0 && !plan->lane_reduces)
-    while (vectors > 1 && others * ((blocks + vectors - 1) / vectors) < 2)
-      vectors = (vectors + 1) / 2;
-  plan->vectors = vectors;
-}
 
 // ---- emission
 // --------------------------------------------------------------------------------------------------------
@@ -247,7 +24,7 @@ static MlirValue extract(struct anas_code *code, MlirValue vector, int64_t lane)
   return anas_code_op(code, "vector.extract", 1, &vector, element, 1, &position);
 }
 
-static MlirValue load_lanes(struct plan *plan, int o, struct anas_address a, int active) {
+static MlirValue load_lanes(struct anas_vector_plan *plan, int o, struct anas_address a, int active) {
   struct anas_code *code = plan->code;
   const struct anas_cpu_operand *operand = &plan->nest.operand[o];
   MlirType type = anas_code_vector(plan->lanes, operand->element);
@@ -260,7 +37,7 @@ static MlirValue load_lanes(struct plan *plan, int o, struct anas_address a, int
   return anas_code_op(code, "vector.from_elements", plan->lanes, elements, type, 0, NULL);
 }
 
-static void store_lanes(struct plan *plan, int o, MlirValue value, struct anas_address a, int active) {
+static void store_lanes(struct anas_vector_plan *plan, int o, MlirValue value, struct anas_address a, int active) {
   int64_t stride = plan->nest.operand[o].stride[plan->lane];
   if (stride == 1) {
     anas_code_vector_store(plan->code, value, plan->flat[o], a, active);
@@ -274,79 +51,120 @@ struct place { // addresses of the current iteration, one per operand
   struct anas_address at[ANAS_CPU_OPERANDS];
 };
 
-static struct place step_place(struct plan *plan, struct place place, int loop, MlirValue iv) {
+static struct place step_place(struct anas_vector_plan *plan, struct place place, int loop, MlirValue iv) {
   plan->iv[loop] = iv;
   for (int o = 0; o < plan->nest.num_operands; o++)
     place.at[o] = anas_address_step(plan->code, place.at[o], iv, plan->nest.operand[o].stride[loop]);
   return place;
 }
 
-static bool in_register(const struct plan *plan, int o) {
+static bool in_register(const struct anas_vector_plan *plan, int o) {
   return o >= plan->nest.num_in && !plan->in_memory[o];
 }
 
-static int active_lanes(const struct plan *plan, int64_t count, int vector) {
+static int active_lanes(const struct anas_vector_plan *plan, int64_t count, int vector) {
   int64_t left = count - (int64_t)vector * plan->lanes;
   return left > plan->lanes ? plan->lanes : left < 0 ? 0 : (int)left;
 }
 
-// One iteration on `count` consecutive lanes; accumulators are updated in place.
-static anas_status emit_innermost(struct plan *plan, const struct place *place, int64_t count) {
+// Addresses of copy `copy` of the tile.
+static struct place copy_place(struct anas_vector_plan *plan, struct place place, int copy) {
+  for (int i = 0; i < plan->num_tiled; i++) {
+    int loop = plan->tiled[i];
+    int64_t digit = copy % plan->tile[loop];
+    copy /= (int)plan->tile[loop];
+    for (int o = 0; o < plan->nest.num_operands; o++)
+      place.at[o].offset += digit * plan->nest.operand[o].stride[loop];
+  }
+  return place;
+}
+
+static struct anas_address vector_address(const struct anas_vector_plan *plan, const struct place *place, int o,
+                                          int vector) {
+  return anas_address_offset(place->at[o], (int64_t)vector * plan->lanes * plan->nest.operand[o].stride[plan->lane]);
+}
+
+// Loop indices as the body of one vector of one copy sees them.
+static void copy_indices(struct anas_vector_plan *plan, int copy, int vector, MlirValue *iv) {
+  memcpy(iv, plan->iv, sizeof plan->iv);
+  for (int i = 0; i < plan->num_tiled; i++) {
+    int loop = plan->tiled[i];
+    if (plan->nest.indexed[loop]) iv[loop] = anas_code_add_const(plan->code, iv[loop], copy % plan->tile[loop]);
+    copy /= (int)plan->tile[loop];
+  }
+  iv[plan->lane] = anas_code_add_const(plan->code, plan->iv[plan->lane], (int64_t)vector * plan->lanes);
+}
+
+// One iteration of one vector of one copy.
+static anas_status emit_vector(struct anas_vector_plan *plan, const struct place *place, int copy, int vector,
+                               int active) {
   const struct anas_cpu_nest *nest = &plan->nest;
   struct anas_code *code = plan->code;
-  MlirValue yields[MAX_VECTORS][ANAS_CPU_OPERANDS];
-  for (int v = 0; v < plan->vectors && active_lanes(plan, count, v) > 0; v++) {
-    int active = active_lanes(plan, count, v);
-    struct anas_cpu_body body = {.code = code, .nest = nest, .lanes = plan->lanes, .lane_loop = plan->lane};
-    memcpy(body.iv, plan->iv, sizeof body.iv);
-    body.iv[plan->lane] = anas_code_add_const(code, plan->iv[plan->lane], (int64_t)v * plan->lanes);
-    int slot = v;
-    for (int o = 0; o < nest->num_operands; o++) {
-      struct anas_address at =
-          anas_address_offset(place->at[o], (int64_t)v * plan->lanes * nest->operand[o].stride[plan->lane]);
-      if (in_register(plan, o) && plan->used[o]) {
-        body.arg[o] = plan->accumulator[slot];
-        slot += plan->vectors;
-      } else if (plan->used[o]) {
-        body.arg[o] = load_lanes(plan, o, at, active);
-      }
+  int per_output = plan->copies * plan->vectors, slot = copy * plan->vectors + vector;
+  MlirValue yields[ANAS_CPU_OPERANDS];
+  struct anas_cpu_body body = {.code = code, .nest = nest, .lanes = plan->lanes, .lane_loop = plan->lane};
+  copy_indices(plan, copy, vector, body.iv);
+  for (int o = 0, from = slot; o < nest->num_operands; o++) {
+    if (!plan->used[o]) continue;
+    if (in_register(plan, o)) {
+      body.arg[o] = plan->accumulator[from];
+      from += per_output;
+    } else {
+      body.arg[o] = load_lanes(plan, o, vector_address(plan, place, o, vector), active);
     }
-    ANAS_RETURN_IF_ERROR(anas_cpu_body_emit(&body, yields[v]));
-    slot = v;
-    for (int o = nest->num_in; o < nest->num_operands; o++) {
-      MlirValue value = yields[v][o - nest->num_in];
-      if (plan->in_memory[o] || !plan->used[o]) {
-        struct anas_address at =
-            anas_address_offset(place->at[o], (int64_t)v * plan->lanes * nest->operand[o].stride[plan->lane]);
-        store_lanes(plan, o, value, at, active);
-        continue;
-      }
-      if (plan->lane_reduces && active < plan->lanes)
-        value = anas_code_select(code, anas_code_mask(code, plan->lanes, active), value, plan->accumulator[slot]);
-      plan->accumulator[slot] = value;
-      slot += plan->vectors;
+  }
+  ANAS_RETURN_IF_ERROR(anas_cpu_body_emit(&body, yields));
+  for (int o = nest->num_in; o < nest->num_operands; o++) {
+    MlirValue value = yields[o - nest->num_in];
+    if (plan->in_memory[o] || !plan->used[o]) {
+      store_lanes(plan, o, value, vector_address(plan, place, o, vector), active);
+      continue;
     }
+    if (plan->lane_reduces && active < plan->lanes)
+      value = anas_code_select(code, anas_code_mask(code, plan->lanes, active), value, plan->accumulator[slot]);
+    plan->accumulator[slot] = value;
+    slot += per_output;
   }
   return ANAS_OK;
 }
 
-static void open_loop(struct plan *plan, int64_t upper, int64_t step, struct anas_code_scope *out) {
+// One iteration on `count` consecutive lanes of every copy; accumulators are updated in place.
+static anas_status emit_innermost(struct anas_vector_plan *plan, const struct place *place, int64_t count) {
+  for (int copy = 0; copy < plan->copies; copy++) {
+    struct place at = copy_place(plan, *place, copy);
+    for (int v = 0; v < plan->vectors && active_lanes(plan, count, v) > 0; v++)
+      ANAS_RETURN_IF_ERROR(emit_vector(plan, &at, copy, v, active_lanes(plan, count, v)));
+  }
+  return ANAS_OK;
+}
+
+static void open_loop(struct anas_vector_plan *plan, int64_t upper, int64_t step, struct anas_code_scope *out) {
   *out = anas_code_for(plan->code, (MlirValue){0}, anas_code_index(plan->code, upper), step, plan->num_accumulators,
                        plan->accumulator);
   for (int i = 0; i < plan->num_accumulators; i++)
     plan->accumulator[i] = anas_code_iter(out, i);
 }
 
-static void close_loop(struct plan *plan, const struct anas_code_scope *scope) {
+static void close_loop(struct anas_vector_plan *plan, const struct anas_code_scope *scope) {
   anas_code_end(plan->code, scope, plan->num_accumulators, plan->accumulator);
   for (int i = 0; i < plan->num_accumulators; i++)
     plan->accumulator[i] = anas_code_result(scope, i);
 }
 
-static anas_status emit_accumulating(struct plan *plan, int level, struct place place, int64_t count) {
+static anas_status emit_accumulating(struct anas_vector_plan *plan, int level, struct place place, int64_t count) {
   struct anas_code_scope scope;
   if (level < plan->num_accumulating) {
     int loop = plan->accumulating[level];
+    if (level >= plan->unrolled_from) {
+      for (int64_t i = 0; i < plan->nest.extent[loop]; i++) {
+        struct place at = place;
+        for (int o = 0; o < plan->nest.num_operands; o++)
+          at.at[o].offset += i * plan->nest.operand[o].stride[loop];
+        if (plan->nest.indexed[loop]) plan->iv[loop] = anas_code_index(plan->code, i);
+        ANAS_RETURN_IF_ERROR(emit_accumulating(plan, level + 1, at, count));
+      }
+      return ANAS_OK;
+    }
     open_loop(plan, plan->nest.extent[loop], 1, &scope);
     ANAS_RETURN_IF_ERROR(emit_accumulating(plan, level + 1, step_place(plan, place, loop, scope.iv), count));
     close_loop(plan, &scope);
@@ -366,14 +184,14 @@ static anas_status emit_accumulating(struct plan *plan, int level, struct place 
   return emit_innermost(plan, &tail, extent - whole);
 }
 
-static MlirAttribute neutral_of(struct plan *plan, int o) {
+static MlirAttribute neutral_of(struct anas_vector_plan *plan, int o) {
   MlirType element = plan->nest.operand[o].element;
   return plan->combiner[o]->is_float ? mlirFloatAttrDoubleGet(plan->code->context, element, plan->combiner[o]->neutral)
                                      : mlirIntegerAttrGet(element, (int64_t)plan->combiner[o]->neutral);
 }
 
 // Combines all vectors of an output and all their lanes into one scalar, halving the width each time.
-static MlirValue reduce_lanes(struct plan *plan, int o, const MlirValue *vectors) {
+static MlirValue reduce_lanes(struct anas_vector_plan *plan, int o, const MlirValue *vectors) {
   struct anas_code *code = plan->code;
   const char *op = plan->combiner[o]->op;
   MlirValue value = vectors[0];
@@ -394,60 +212,64 @@ static MlirValue reduce_lanes(struct plan *plan, int o, const MlirValue *vectors
   return extract(code, value, 0);
 }
 
+static MlirAttribute zero_of(struct anas_vector_plan *plan, MlirType element) {
+  return mlirTypeIsAF32(element) ? mlirFloatAttrDoubleGet(plan->code->context, element, 0)
+                                 : mlirIntegerAttrGet(element, 0);
+}
+
+static MlirValue initial(struct anas_vector_plan *plan, const struct place *place, int o, int vector, int active) {
+  struct anas_code *code = plan->code;
+  const struct anas_cpu_operand *operand = &plan->nest.operand[o];
+  MlirType type = anas_code_vector(plan->lanes, operand->element);
+  if (plan->lane_reduces) return anas_code_splat(code, type, neutral_of(plan, o));
+  if (operand->filled && operand->covered) return anas_code_splat(code, type, operand->fill);
+  if (active == 0) return anas_code_splat(code, type, zero_of(plan, operand->element));
+  return load_lanes(plan, o, vector_address(plan, place, o, vector), active);
+}
+
+static void store_scalar(struct anas_vector_plan *plan, const struct place *place, int o, const MlirValue *vectors) {
+  struct anas_code *code = plan->code;
+  const struct anas_cpu_operand *operand = &plan->nest.operand[o];
+  MlirValue value = reduce_lanes(plan, o, vectors);
+  MlirValue before = operand->filled && operand->covered ? anas_code_constant(code, operand->element, operand->fill)
+                                                         : anas_code_load(code, plan->flat[o], place->at[o]);
+  value = anas_code_binary(code, plan->combiner[o]->op, before, value);
+  anas_code_store(code, value, plan->flat[o], place->at[o]);
+}
+
 // Everything for `count` lanes of the lane loop (all of it when the lanes are a reduction) at one iteration of the
 // free loops.
-static anas_status emit_step(struct plan *plan, struct place place, int64_t count) {
+static anas_status emit_step(struct anas_vector_plan *plan, struct place place, int64_t count) {
   const struct anas_cpu_nest *nest = &plan->nest;
-  struct anas_code *code = plan->code;
   plan->num_accumulators = 0;
   for (int o = nest->num_in; o < nest->num_operands; o++) {
-    const struct anas_cpu_operand *operand = &nest->operand[o];
     if (!in_register(plan, o) || !plan->used[o]) continue;
-    MlirType type = anas_code_vector(plan->lanes, operand->element);
-    for (int v = 0; v < plan->vectors; v++) {
-      struct anas_address at = anas_address_offset(place.at[o], (int64_t)v * plan->lanes * operand->stride[plan->lane]);
-      int active = active_lanes(plan, count, v);
-      MlirValue init;
-      if (plan->lane_reduces)
-        init = anas_code_splat(code, type, neutral_of(plan, o));
-      else if (operand->filled && operand->covered)
-        init = anas_code_splat(code, type, operand->fill);
-      else if (active == 0)
-        init = anas_code_splat(code, type,
-                               mlirTypeIsAF32(operand->element)
-                                   ? mlirFloatAttrDoubleGet(code->context, operand->element, 0)
-                                   : mlirIntegerAttrGet(operand->element, 0));
-      else
-        init = load_lanes(plan, o, at, active);
-      plan->accumulator[plan->num_accumulators++] = init;
+    for (int copy = 0; copy < plan->copies; copy++) {
+      struct place at = copy_place(plan, place, copy);
+      for (int v = 0; v < plan->vectors; v++)
+        plan->accumulator[plan->num_accumulators++] = initial(plan, &at, o, v, active_lanes(plan, count, v));
     }
   }
   ANAS_RETURN_IF_ERROR(emit_accumulating(plan, 0, place, count));
   int slot = 0;
   for (int o = nest->num_in; o < nest->num_operands; o++) {
-    const struct anas_cpu_operand *operand = &nest->operand[o];
     if (!in_register(plan, o) || !plan->used[o]) continue;
-    if (plan->lane_reduces) {
-      MlirValue value = reduce_lanes(plan, o, &plan->accumulator[slot]);
-      MlirValue before = operand->filled && operand->covered ? anas_code_constant(code, operand->element, operand->fill)
-                                                             : anas_code_load(code, plan->flat[o], place.at[o]);
-      anas_code_store(code, anas_code_binary(code, plan->combiner[o]->op, before, value), plan->flat[o], place.at[o]);
-    } else {
+    if (plan->lane_reduces) store_scalar(plan, &place, o, &plan->accumulator[slot]);
+    for (int copy = 0; copy < plan->copies && !plan->lane_reduces; copy++) {
+      struct place at = copy_place(plan, place, copy);
       for (int v = 0; v < plan->vectors; v++) {
         int active = active_lanes(plan, count, v);
-        if (active == 0) continue;
-        struct anas_address at =
-            anas_address_offset(place.at[o], (int64_t)v * plan->lanes * operand->stride[plan->lane]);
-        store_lanes(plan, o, plan->accumulator[slot + v], at, active);
+        MlirValue value = plan->accumulator[slot + copy * plan->vectors + v];
+        if (active > 0) store_lanes(plan, o, value, vector_address(plan, &at, o, v), active);
       }
     }
-    slot += plan->vectors;
+    slot += plan->copies * plan->vectors;
   }
   plan->num_accumulators = 0;
   return ANAS_OK;
 }
 
-static anas_status emit_lane_steps(struct plan *plan, struct place place) {
+static anas_status emit_lane_steps(struct anas_vector_plan *plan, struct place place) {
   struct anas_code *code = plan->code;
   if (plan->lane_reduces) return emit_step(plan, place, 0);
   int64_t step = (int64_t)plan->vectors * plan->lanes, extent = plan->nest.extent[plan->lane];
@@ -463,12 +285,12 @@ static anas_status emit_lane_steps(struct plan *plan, struct place place) {
   return emit_step(plan, step_place(plan, place, plan->lane, anas_code_index(code, whole)), extent - whole);
 }
 
-static anas_status emit_free(struct plan *plan, int level, struct place place, MlirValue lane_step) {
+static anas_status emit_free(struct anas_vector_plan *plan, int level, struct place place, MlirValue lane_step) {
   struct anas_code *code = plan->code;
   if (level < plan->num_free) {
     int loop = plan->free_loop[level];
     struct anas_code_scope scope =
-        anas_code_for(code, (MlirValue){0}, anas_code_index(code, plan->nest.extent[loop]), 1, 0, NULL);
+        anas_code_for(code, (MlirValue){0}, anas_code_index(code, plan->nest.extent[loop]), plan->tile[loop], 0, NULL);
     ANAS_RETURN_IF_ERROR(emit_free(plan, level + 1, step_place(plan, place, loop, scope.iv), lane_step));
     anas_code_end(code, &scope, 0, NULL);
     return ANAS_OK;
@@ -490,18 +312,21 @@ static anas_status emit_free(struct plan *plan, int level, struct place place, M
 }
 
 // One iteration of the range: decodes its digits, fills the slab, runs the rest of the nest.
-static anas_status emit_range(struct plan *plan, struct place place, MlirValue p) {
+static anas_status emit_range(struct anas_vector_plan *plan, struct place place, MlirValue p) {
   struct anas_code *code = plan->code;
   MlirValue digit[ANAS_CPU_LOOPS + 1], left = p;
   int num = plan->num_outer + plan->lane_outer;
   for (int i = num - 1; i >= 0; i--) {
-    int64_t extent = i == plan->num_outer ? steps(plan) : plan->nest.extent[plan->outer[i]];
+    int64_t extent =
+        i == plan->num_outer ? anas_vector_steps(plan) : plan->nest.extent[plan->outer[i]] / plan->tile[plan->outer[i]];
     MlirValue size = anas_code_index(code, extent);
     digit[i] = i > 0 ? anas_code_binary(code, "arith.remui", left, size) : left;
     if (i > 0) left = anas_code_binary(code, "arith.divui", left, size);
   }
-  for (int i = 0; i < plan->num_outer; i++)
-    place = step_place(plan, place, plan->outer[i], digit[i]);
+  for (int i = 0; i < plan->num_outer; i++) {
+    int loop = plan->outer[i];
+    place = step_place(plan, place, loop, anas_code_mul_const(code, digit[i], plan->tile[loop]));
+  }
   if (anas_cpu_needs_fill(&plan->nest)) {
     MlirValue next = plan->fill_loop >= 0 ? anas_code_add_const(code, p, 1) : p;
     anas_cpu_fill(code, &plan->nest, plan->flat, plan->fill_loop, p, next);
@@ -509,7 +334,7 @@ static anas_status emit_range(struct plan *plan, struct place place, MlirValue p
   return emit_free(plan, 0, place, plan->lane_outer ? digit[num - 1] : (MlirValue){0});
 }
 
-static anas_status emit_all(struct plan *plan, MlirValue begin, MlirValue end) {
+static anas_status emit_all(struct anas_vector_plan *plan, MlirValue begin, MlirValue end) {
   struct anas_code *code = plan->code;
   struct place place = {0};
   for (int o = 0; o < plan->nest.num_operands; o++)
@@ -536,21 +361,12 @@ static anas_status emit_all(struct plan *plan, MlirValue begin, MlirValue end) {
 
 anas_status anas_cpu_vector(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
                             struct anas_cpu_range *out) {
-  struct plan plan = {.code = code, .nest = *nest, .lanes = code->target->lanes};
+  struct anas_vector_plan plan = {.code = code, .nest = *nest};
   for (int o = 0; o < nest->num_operands; o++) {
     const struct anas_cpu_operand *operand = &nest->operand[o];
-    plan.used[o] =
-        !mlirOpOperandIsNull(mlirValueGetFirstUse(mlirBlockGetArgument(nest->body, nest->operand[o].argument)));
     plan.flat[o] = anas_code_flatten(code, operand->memref, operand->elements, operand->element);
-    if (o >= nest->num_in) plan.combiner[o] = find_combiner(nest, o);
   }
-  double cost = choose_lane(&plan);
-  order_loops(&plan);
-  for (int o = nest->num_in; o < nest->num_operands; o++)
-    for (int i = 0; i < plan.num_accumulating; i++)
-      if (plan.nest.operand[o].stride[plan.accumulating[i]] != 0) plan.in_memory[o] = true;
-  choose_vectors(&plan);
-  choose_outer(&plan, &out->iterations);
+  double cost = anas_vector_plan(&plan, &out->iterations);
   ANAS_RETURN_IF_ERROR(emit_all(&plan, begin, end));
   out->parallel = out->iterations > 1 && cost > 30000;
   return ANAS_OK;
