@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#define FAR_STRIDE 128 // elements
+
 static const struct anas_combiner combiners[] = {
     {"arith.addf", true, 0.0},           {"arith.mulf", true, 1.0},         {"arith.maxnumf", true, -INFINITY},
     {"arith.maximumf", true, -INFINITY}, {"arith.minnumf", true, INFINITY}, {"arith.minimumf", true, INFINITY},
@@ -63,7 +65,9 @@ static double lane_cost(const struct anas_vector_plan *plan, int loop) {
     if (reduces && o >= nest->num_in && !plan->combiner[o]) return INFINITY;
     int64_t stride = nest->operand[o].stride[loop];
     if (!plan->used[o] && o < nest->num_in) continue;
-    once += stride == 1 ? 1 : stride == 0 ? 0.5 : 1.5 * plan->lanes;
+    // Lanes in far apart cache lines compete for the same sets, and every line is fetched for one element.
+    double element = stride > -FAR_STRIDE && stride < FAR_STRIDE ? 1.5 : 3;
+    once += stride == 1 ? 1 : stride == 0 ? 0.5 : element * plan->lanes;
   }
   double iterations = (double)anas_cpu_nest_iterations(nest), extent = (double)nest->extent[loop];
   double cost = iterations / extent * ceil(extent / plan->lanes) * once;
