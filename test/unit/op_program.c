@@ -45,7 +45,7 @@ void instance_init(MlirContext context, const struct anas_op_def *def, const str
     anas_strbuf_addf(&text, "%stensor<%s>", i ? ", " : "", sample->operand[i]);
   anas_strbuf_addf(&text, ") -> tensor<%s>\n  return %%r : tensor<%s>\n}\n", sample->result, sample->result);
   MlirModule module;
-  struct anas_model *model;
+  struct anas_model *model = NULL;
   if (anas_parse(context, text.data, text.size, "sample", &module) != ANAS_OK ||
       anas_model_import(module, &model) != ANAS_OK)
     fail_msg("%s\n%s", anas_error_message(), text.data);
