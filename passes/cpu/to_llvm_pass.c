@@ -7,10 +7,8 @@
 
 static anas_status run(MlirModule module, const struct anas_pass_options *options) {
   const char *device = anas_option_string(options, "target"), *cpu = anas_option_string(options, "cpu");
-  if (!strcmp(device, "cuda"))
-    return anas_fail(ANAS_UNSUPPORTED, "target=cuda is not built yet; target=cpu is");
-  if (strcmp(device, "cpu") != 0)
-    return anas_fail(ANAS_INVALID, "unknown target '%s', expected cpu", device);
+  if (!strcmp(device, "cuda")) return anas_fail(ANAS_UNSUPPORTED, "target=cuda is not built yet; target=cpu is");
+  if (strcmp(device, "cpu") != 0) return anas_fail(ANAS_INVALID, "unknown target '%s', expected cpu", device);
   if (anas_option_bool(options, "reference")) return anas_cpu_reference_to_llvm(module);
   struct anas_cpu_target target;
   ANAS_RETURN_IF_ERROR(anas_cpu_target_init(strcmp(cpu, "native") != 0 ? cpu : NULL, &target));
