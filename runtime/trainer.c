@@ -104,7 +104,7 @@ anas_status anas_evaluate(struct anas_program *program, const struct anas_datase
   return ANAS_OK;
 }
 
-static anas_status check_fit(const struct anas_program_image *info, const struct anas_dataset *dataset) {
+anas_status anas_check_fit(const struct anas_program_image *info, const struct anas_dataset *dataset) {
   const struct anas_images *train = &dataset->train;
   if (info->height != train->height || info->width != train->width || info->channels != train->channels)
     return anas_fail(ANAS_INVALID,
@@ -185,7 +185,7 @@ anas_status anas_train(struct anas_program *program, const struct anas_dataset *
                        const struct anas_train_options *options, anas_progress_fn progress, void *user,
                        struct anas_train_result *out_result) {
   const struct anas_program_image *info = anas_program_info(program);
-  ANAS_RETURN_IF_ERROR(check_fit(info, dataset));
+  ANAS_RETURN_IF_ERROR(anas_check_fit(info, dataset));
   struct run run = {
       .program = program,
       .dataset = dataset,

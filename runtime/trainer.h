@@ -38,6 +38,10 @@ struct anas_train_result {
   bool stopped; // by the callback
 };
 
+// ANAS_INVALID unless the program takes the images and classes of the data set; the message holds both. anas_train
+// checks it too.
+anas_status anas_check_fit(const struct anas_program_image *info, const struct anas_dataset *dataset);
+
 // ANAS_DIVERGED with the step in the message if the loss stops being finite; *out_result is filled as far as it went.
 anas_status anas_train(struct anas_program *program, const struct anas_dataset *dataset,
                        const struct anas_train_options *options, anas_progress_fn progress, void *user,

@@ -132,6 +132,7 @@ static anas_status run(struct session *session) {
   ANAS_RETURN_IF_ERROR(
       anas_dataset_open(options->dataset, options->data, options->validation, options->limit, &session->dataset));
   ANAS_RETURN_IF_ERROR(compile(options, &session->program));
+  ANAS_RETURN_IF_ERROR(anas_check_fit(anas_program_info(session->program), session->dataset));
   report_init(&session->report, options->json, anas_program_info(session->program));
   int64_t first_step = 0;
   ANAS_RETURN_IF_ERROR(start_weights(session, &first_step));
