@@ -2,9 +2,9 @@
 // The object cache: what goes in comes out, damage is a miss and heals, old entries leave first.
 #include "passes/lower/cache.h"
 #include "runtime/support/file.h"
+#include "test/unit/scratch.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,21 +18,14 @@
 #include <cmocka.h>
 
 struct fixture {
-  char directory[64];
+  char *directory;
   struct anas_cache *cache;
 };
 
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk) {
-  (void)info;
-  (void)type;
-  (void)walk;
-  return remove(path);
-}
-
 static int setup(void **state) {
   struct fixture *fixture = anas_alloc(sizeof *fixture);
-  snprintf(fixture->directory, sizeof fixture->directory, "/tmp/anas-cache-test-XXXXXX");
-  if (!mkdtemp(fixture->directory) || anas_cache_open(fixture->directory, 0, &fixture->cache) != ANAS_OK) return -1;
+  fixture->directory = scratch_create();
+  if (!fixture->directory || anas_cache_open(fixture->directory, 0, &fixture->cache) != ANAS_OK) return -1;
   *state = fixture;
   return 0;
 }
@@ -40,7 +33,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
   struct fixture *fixture = *state;
   anas_cache_close(fixture->cache);
-  nftw(fixture->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+  scratch_destroy(fixture->directory);
   free(fixture);
   return 0;
 }

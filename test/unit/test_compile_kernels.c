@@ -6,9 +6,9 @@
 #include "runtime/support/file.h"
 #include "runtime/team.h"
 #include "test/unit/kernel_stage.h"
+#include "test/unit/scratch.h"
 
 #include <dirent.h>
-#include <ftw.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,21 +25,14 @@
 struct fixture {
   MlirContext context;
   MlirModule module;
-  char directory[64];
+  char *directory;
   struct anas_compile_options options;
 };
 
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk) {
-  (void)info;
-  (void)type;
-  (void)walk;
-  return remove(path);
-}
-
 static int setup(void **state) {
   struct fixture *fixture = anas_alloc(sizeof *fixture);
-  snprintf(fixture->directory, sizeof fixture->directory, "/tmp/anas-compile-test-XXXXXX");
-  if (!mkdtemp(fixture->directory)) return -1;
+  fixture->directory = scratch_create();
+  if (!fixture->directory) return -1;
   fixture->context = anas_context_create(false);
   if (anas_parse(fixture->context, stage_text, strlen(stage_text), "stage", &fixture->module) != ANAS_OK) return -1;
   fixture->options = (struct anas_compile_options){.batch = STAGE_BATCH, .cache = fixture->directory, .threads = 2};
@@ -51,7 +44,7 @@ static int teardown(void **state) {
   struct fixture *fixture = *state;
   mlirModuleDestroy(fixture->module);
   mlirContextDestroy(fixture->context);
-  nftw(fixture->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+  scratch_destroy(fixture->directory);
   free(fixture);
   return 0;
 }
