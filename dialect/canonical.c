@@ -44,19 +44,26 @@ static void remove_dead_nodes(struct anas_function *function) {
   free(live);
 }
 
-static void mark_reachable(const struct anas_model *model, int index, bool *reachable) {
-  if (reachable[index]) return;
-  reachable[index] = true;
-  const struct anas_function *function = &model->functions[index];
-  for (int n = 0; n < function->num_nodes; n++)
-    if (!function->nodes[n].def) mark_reachable(model, function->nodes[n].callee, reachable);
+// Everything the public functions call, directly or not. malloc'ed.
+static bool *reachable_functions(const struct anas_model *model) {
+  bool *reachable = anas_calloc((size_t)model->num_functions, sizeof *reachable);
+  int *pending = anas_calloc((size_t)model->num_functions, sizeof *pending), count = 0;
+  for (int f = 0; f < model->num_functions; f++)
+    if (!model->functions[f].is_private) reachable[pending[count++] = f] = true;
+  while (count) {
+    const struct anas_function *function = &model->functions[pending[--count]];
+    for (int n = 0; n < function->num_nodes; n++) {
+      int callee = function->nodes[n].callee;
+      if (!function->nodes[n].def && !reachable[callee]) reachable[pending[count++] = callee] = true;
+    }
+  }
+  free(pending);
+  return reachable;
 }
 
 static void remove_dead_functions(struct anas_model *model) {
-  bool *reachable = anas_calloc((size_t)model->num_functions, sizeof *reachable);
+  bool *reachable = reachable_functions(model);
   int *new_index = anas_calloc((size_t)model->num_functions, sizeof *new_index);
-  for (int f = 0; f < model->num_functions; f++)
-    if (!model->functions[f].is_private) mark_reachable(model, f, reachable);
   int kept = 0;
   for (int f = 0; f < model->num_functions; f++) {
     struct anas_function *function = &model->functions[f];
@@ -190,7 +197,7 @@ static XXH128_canonical_t value_of(const XXH128_canonical_t (*values)[ANAS_MAX_R
 static void hash_function(struct hasher *hasher, int index, const XXH128_canonical_t *args, XXH128_canonical_t *out) {
   const struct anas_function *function = &hasher->model->functions[index];
   memset(out, 0, (size_t)function->num_results * sizeof *out);
-  if (hasher->depth > hasher->model->num_functions) return; // recursion, which verification rejects
+  if (hasher->depth > ANAS_MAX_CALL_DEPTH) return; // recursion, which verification rejects
   hasher->depth++;
   XXH128_canonical_t(*values)[ANAS_MAX_RESULTS] = anas_calloc((size_t)function->num_nodes, sizeof *values);
   for (int n = 0; n < function->num_nodes; n++) {

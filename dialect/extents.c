@@ -121,7 +121,8 @@ anas_status anas_dim_resolve(const struct anas_dim_expr *dim, const struct anas_
   if (extent % dim->div)
     return anas_fail(ANAS_INVALID, "\"%s\" divides extent %lld of axis %d of tensor<%s> by %lld, which leaves a rest",
                      text, (long long)extent, axis, anas_shape_text(shape, type), (long long)dim->div);
-  *out_value = extent / dim->div * dim->mul;
+  if (__builtin_mul_overflow(extent / dim->div, dim->mul, out_value))
+    return anas_fail(ANAS_INVALID, "\"%s\" of tensor<%s> is too large an extent", text, anas_shape_text(shape, type));
   return ANAS_OK;
 }
 
@@ -152,6 +153,7 @@ anas_status anas_shape_from_type(MlirType type, struct anas_shape *out) {
     for (int i = 0; i < shape.rank; i++)
       shape.dim[i] = mlirShapedTypeIsDynamicDim(type, i) ? ANAS_DYNAMIC : mlirShapedTypeGetDimSize(type, i);
   }
+  if (!status) status = anas_shape_check(&shape, true);
   anas_strbuf_deinit(&text);
   if (!status) *out = shape;
   return status;

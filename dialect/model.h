@@ -12,6 +12,9 @@
 #include <mlir-c/IR.h>
 
 #define ANAS_MAX_ARGS 8
+// Limits of a whole network, checked by shape inference: analyses recurse over calls, training expands them.
+#define ANAS_MAX_CALL_DEPTH 64
+#define ANAS_MAX_OPS (1 << 20)
 
 // A value of a function: argument (node == ANAS_ARGUMENT, index = argument number) or result of a node.
 #define ANAS_ARGUMENT (-1)

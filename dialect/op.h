@@ -21,6 +21,10 @@
 #define ANAS_MAX_ATTRS 12
 #define ANAS_MAX_PARAMS 6
 #define ANAS_DYNAMIC INT64_C(-1) // the batch extent '?' at architecture level
+// Limits of one tensor: elements of an example (every dimension but the first), and of the whole. Products of two
+// example sizes, and bytes of a tensor, then fit in 64 bits.
+#define ANAS_MAX_EXAMPLE_ELEMENTS INT64_C(0x7fffffff)
+#define ANAS_MAX_ELEMENTS (INT64_C(1) << 48)
 
 enum anas_element { ANAS_F32 = 0, ANAS_I32, ANAS_I64 };
 
@@ -33,7 +37,12 @@ struct anas_shape {
 bool anas_shape_equal(const struct anas_shape *a, const struct anas_shape *b);
 int64_t anas_shape_elements(const struct anas_shape *shape); // a dynamic extent counts as 1
 int64_t anas_element_bytes(enum anas_element element);
-// "?x32x32x3xf32"; the text is written to out and returned.
+// ANAS_INVALID unless every extent is positive (the first may be '?'; if open is set, any) and the tensor is within the
+// limits above.
+anas_status anas_shape_check(const struct anas_shape *shape, bool open);
+// The same for windows and weights, which have no batch: all extents together are one example.
+anas_status anas_shape_check_weights(const struct anas_shape *shape);
+// "?x32x32x3xf32"; the text is written to out and returned. Absurd extents that do not fit are cut off.
 const char *anas_shape_text(const struct anas_shape *shape, char out[128]);
 
 // ---- attributes

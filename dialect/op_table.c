@@ -75,18 +75,47 @@ int64_t anas_shape_elements(const struct anas_shape *shape) {
   return count;
 }
 
+// batch: dimension 0 is not part of an example.
+static anas_status check_shape(const struct anas_shape *shape, bool batch, bool open) {
+  char text[128];
+  int64_t example = 1, first = 1;
+  for (int i = 0; i < shape->rank; i++) {
+    int64_t extent = shape->dim[i];
+    if (extent == ANAS_DYNAMIC && (open || (batch && !i))) continue;
+    if (extent < 1)
+      return anas_fail(ANAS_INVALID, "dimension %d of tensor<%s> must be a positive extent; only the batch may be '?'",
+                       i, anas_shape_text(shape, text));
+    if (extent > ANAS_MAX_EXAMPLE_ELEMENTS / example || (batch && i && extent * example > ANAS_MAX_ELEMENTS / first))
+      return anas_fail(ANAS_INVALID, "tensor<%s> is too large: an example may have %lld elements, the whole %lld",
+                       anas_shape_text(shape, text), (long long)ANAS_MAX_EXAMPLE_ELEMENTS,
+                       (long long)ANAS_MAX_ELEMENTS);
+    *(batch && !i ? &first : &example) *= extent;
+  }
+  return ANAS_OK;
+}
+
+anas_status anas_shape_check(const struct anas_shape *shape, bool open) {
+  return check_shape(shape, true, open);
+}
+
+anas_status anas_shape_check_weights(const struct anas_shape *shape) {
+  return check_shape(shape, false, false);
+}
+
 int64_t anas_element_bytes(enum anas_element element) {
   return element == ANAS_I64 ? 8 : 4;
 }
 
 const char *anas_shape_text(const struct anas_shape *shape, char out[128]) {
   static const char *const names[] = {"f32", "i32", "i64"};
-  int length = 0;
-  for (int i = 0; i < shape->rank; i++)
-    length += shape->dim[i] == ANAS_DYNAMIC
-                  ? snprintf(out + length, 128 - (size_t)length, "?x")
-                  : snprintf(out + length, 128 - (size_t)length, "%lldx", (long long)shape->dim[i]);
-  snprintf(out + length, 128 - (size_t)length, "%s", names[shape->element]);
+  size_t length = 0;
+  for (int i = 0; i < shape->rank && length < 128; i++) {
+    int written = shape->dim[i] == ANAS_DYNAMIC
+                      ? snprintf(out + length, 128 - length, "?x")
+                      : snprintf(out + length, 128 - length, "%lldx", (long long)shape->dim[i]);
+    length += (size_t)written;
+  }
+  if (length < 128) snprintf(out + length, 128 - length, "%s", names[shape->element]);
   return out;
 }
 

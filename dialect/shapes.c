@@ -61,6 +61,8 @@ enum progress { UNSEEN = 0, ACTIVE, DONE };
 struct inference {
   struct anas_model *model;
   enum progress *progress; // per function
+  int64_t *num_ops;        // per function: operations after its calls are expanded
+  int depth;               // of calls
 };
 
 static anas_status report(const struct inference *in, const struct anas_node *node, anas_status status) {
@@ -92,21 +94,33 @@ static anas_status store_results(struct anas_node *node, const char *what, const
   return ANAS_OK;
 }
 
+static anas_status check_sizes(const struct anas_op *op, const char *name, const struct anas_shape *results,
+                               int num_results) {
+  struct anas_param params[ANAS_MAX_PARAMS];
+  for (int r = 0; r < num_results; r++) {
+    anas_status status = anas_shape_check(&results[r], false);
+    if (status) return anas_fail_context(status, "result %d of '%s': ", r, name);
+  }
+  int count = op->def->params ? op->def->params(op, params) : 0;
+  for (int p = 0; p < count; p++) {
+    anas_status status = anas_shape_check_weights(&params[p].shape);
+    if (status) return anas_fail_context(status, "parameter '%s' of '%s': ", params[p].name, name);
+  }
+  return ANAS_OK;
+}
+
 static anas_status infer_op(struct anas_node *node, const struct anas_shape *operands) {
   struct anas_op op;
   struct anas_shape results[ANAS_MAX_RESULTS] = {0};
   char name[80];
   snprintf(name, sizeof name, "anas.%s", node->def->name);
-  for (int i = 0; i < node->num_operands; i++)
-    for (int d = 1; d < operands[i].rank; d++)
-      if (operands[i].dim[d] == ANAS_DYNAMIC) {
-        char text[128];
-        return anas_fail(ANAS_INVALID,
-                         "operand %d of '%s' is tensor<%s>: only the batch (the first dimension) may be unknown", i,
-                         name, anas_shape_text(&operands[i], text));
-      }
+  for (int i = 0; i < node->num_operands; i++) {
+    anas_status status = anas_shape_check(&operands[i], false);
+    if (status) return anas_fail_context(status, "operand %d of '%s': ", i, name);
+  }
   ANAS_RETURN_IF_ERROR(anas_node_resolve(node, operands, &op));
   ANAS_RETURN_IF_ERROR(node->def->shape(&op, results));
+  ANAS_RETURN_IF_ERROR(check_sizes(&op, name, results, node->num_results));
   return store_results(node, name, results);
 }
 
@@ -120,6 +134,9 @@ static anas_status infer_call(struct inference *in, struct anas_node *node, cons
   if (in->progress[node->callee] == ACTIVE)
     return anas_fail(ANAS_INVALID, "'%s' calls itself, directly or through others; networks are finite", callee->name);
   if (in->progress[node->callee] == UNSEEN) {
+    if (in->depth == ANAS_MAX_CALL_DEPTH)
+      return anas_fail(ANAS_UNSUPPORTED, "calls are nested more than %d deep here, at '%s'", ANAS_MAX_CALL_DEPTH,
+                       callee->name);
     memcpy(callee->arg, operands, (size_t)callee->num_args * sizeof *operands);
     ANAS_RETURN_IF_ERROR(infer_function(in, node->callee));
   }
@@ -137,6 +154,7 @@ static anas_status infer_call(struct inference *in, struct anas_node *node, cons
 static anas_status infer_function(struct inference *in, int index) {
   struct anas_function *function = &in->model->functions[index];
   in->progress[index] = ACTIVE;
+  in->depth++;
   for (int n = 0; n < function->num_nodes; n++) {
     struct anas_node *node = &function->nodes[n];
     struct anas_shape operands[ANAS_MAX_OPERANDS] = {0};
@@ -149,12 +167,18 @@ static anas_status infer_function(struct inference *in, int index) {
     }
     bool enters = !node->def && in->progress[node->callee] == UNSEEN;
     anas_status status = node->def ? infer_op(node, operands) : infer_call(in, node, operands);
+    in->num_ops[index] += node->def || status ? 1 : in->num_ops[node->callee];
+    if (!status && in->num_ops[index] > ANAS_MAX_OPS)
+      return report(in, node,
+                    anas_fail(ANAS_UNSUPPORTED, "'%s' has more than %d operations when its calls are expanded",
+                              function->name, ANAS_MAX_OPS));
     // What fails inside a callee has been reported at its own operation and left the callee active.
     if (status) return enters && in->progress[node->callee] == ACTIVE ? status : report(in, node, status);
   }
   for (int r = 0; r < function->num_results; r++)
     function->result_type[r] = *anas_value_type(function, function->result[r]);
   in->progress[index] = DONE;
+  in->depth--;
   return ANAS_OK;
 }
 
@@ -168,7 +192,9 @@ static bool *called_functions(const struct anas_model *model) {
 }
 
 anas_status anas_model_infer_shapes(struct anas_model *model) {
-  struct inference in = {model, anas_calloc((size_t)model->num_functions, sizeof *in.progress)};
+  struct inference in = {.model = model};
+  in.progress = anas_calloc((size_t)model->num_functions, sizeof *in.progress);
+  in.num_ops = anas_calloc((size_t)model->num_functions, sizeof *in.num_ops);
   bool *called = called_functions(model);
   anas_status status = ANAS_OK;
   for (int pass = 0; pass < 2; pass++)
@@ -176,5 +202,6 @@ anas_status anas_model_infer_shapes(struct anas_model *model) {
       if (in.progress[f] == UNSEEN && (pass || !called[f])) status = infer_function(&in, f);
   free(called);
   free(in.progress);
+  free(in.num_ops);
   return status;
 }

@@ -68,6 +68,9 @@ anas_status anas_conv_init(const struct anas_op *op, const struct anas_shape *in
     ANAS_RETURN_IF_ERROR(
         anas_window_extent(op, 1 + d, dim->in, dim->window, dim->dilation, dim->stride, same, &dim->out, &dim->pad));
   }
+  struct anas_shape kernel = anas_conv_kernel(&conv);
+  anas_status status = anas_shape_check_weights(&kernel);
+  if (status) return anas_fail_context(status, "kernel of 'anas.%s': ", name);
   *out = conv;
   return ANAS_OK;
 }

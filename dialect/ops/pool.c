@@ -39,6 +39,7 @@ anas_status anas_pool_init(const struct anas_op *op, const struct anas_shape *in
                        i, op->def->name, anas_shape_text(input, text));
   ANAS_RETURN_IF_ERROR(check_ints(op, "window", window, 0, pool.spatial));
   ANAS_RETURN_IF_ERROR(check_ints(op, "strides", strides, 1, pool.spatial));
+  struct anas_shape extents = {.rank = pool.spatial, .element = ANAS_F32};
   for (int d = 0; d < pool.spatial; d++) {
     struct anas_pool_dim *dim = &pool.dim[d];
     dim->in = input->dim[1 + d];
@@ -47,7 +48,10 @@ anas_status anas_pool_init(const struct anas_op *op, const struct anas_shape *in
     dim->stride = anas_ints_at(strides, d);
     ANAS_RETURN_IF_ERROR(
         anas_window_extent(op, 1 + d, dim->in, dim->window, 1, dim->stride, same, &dim->out, &dim->pad));
+    extents.dim[d] = dim->window;
   }
+  anas_status status = anas_shape_check_weights(&extents);
+  if (status) return anas_fail_context(status, "window of 'anas.%s': ", op->def->name);
   *out = pool;
   return ANAS_OK;
 }

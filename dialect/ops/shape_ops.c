@@ -69,6 +69,7 @@ static anas_status view_shape(const struct anas_op *op, struct anas_shape *out) 
   struct anas_shape result = anas_extents_shape(&op->attr[0]);
   char a[128], b[128];
   result.element = op->operand[0].element;
+  ANAS_RETURN_IF_ERROR(anas_shape_check(&result, false));
   if (anas_shape_elements(&result) != anas_shape_elements(&op->operand[0]))
     return anas_fail(ANAS_INVALID, "'anas.%s' cannot see tensor<%s> as tensor<%s>: the numbers of elements differ",
                      op->def->name, anas_shape_text(&op->operand[0], a), anas_shape_text(&result, b));

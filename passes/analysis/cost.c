@@ -16,6 +16,14 @@ struct function_cost {
   int64_t trainable, state_scalars;
 };
 
+// Sums of work and memory; a network whose cost does not fit in 64 bits is nobody's network.
+static anas_status add(int64_t *sum, int64_t count, int64_t amount) {
+  int64_t product;
+  if (__builtin_mul_overflow(count, amount, &product) || __builtin_add_overflow(*sum, product, sum))
+    return anas_fail(ANAS_INVALID, "the cost of the network does not fit in 64 bits");
+  return ANAS_OK;
+}
+
 static anas_status add_op(const struct anas_function *function, const struct anas_node *node,
                           struct function_cost *cost) {
   struct anas_shape operands[ANAS_MAX_OPERANDS];
@@ -29,18 +37,18 @@ static anas_status add_op(const struct anas_function *function, const struct ana
     one = (struct anas_cost){0};
     op.def->cost(&op, node->result, &one);
   }
-  cost->macs += one.macs;
-  cost->flops += one.flops;
+  ANAS_RETURN_IF_ERROR(add(&cost->macs, 1, one.macs));
+  ANAS_RETURN_IF_ERROR(add(&cost->flops, 1, one.flops));
 
   struct anas_param params[ANAS_MAX_PARAMS];
   int num_params = op.def->params ? op.def->params(&op, params) : 0;
   for (int p = 0; p < num_params; p++) {
-    int64_t scalars = anas_shape_elements(&params[p].shape);
-    *(params[p].role == ANAS_TRAINABLE ? &cost->trainable : &cost->state_scalars) += scalars;
+    int64_t *sum = params[p].role == ANAS_TRAINABLE ? &cost->trainable : &cost->state_scalars;
+    ANAS_RETURN_IF_ERROR(add(sum, 1, anas_shape_elements(&params[p].shape)));
   }
   for (int r = 0; r < node->num_results; r++) {
     int64_t bytes = anas_shape_elements(&node->result[r]) * anas_element_bytes(node->result[r].element);
-    cost->activation_bytes += bytes;
+    ANAS_RETURN_IF_ERROR(add(&cost->activation_bytes, 1, bytes));
     if (bytes > cost->largest_bytes) cost->largest_bytes = bytes;
   }
   return ANAS_OK;
@@ -61,12 +69,36 @@ static anas_status measure(const struct anas_model *model, int index, struct fun
     }
     ANAS_RETURN_IF_ERROR(measure(model, node->callee, costs));
     const struct function_cost *callee = &costs[node->callee];
-    cost->macs += callee->macs;
-    cost->flops += callee->flops;
-    cost->activation_bytes += callee->activation_bytes;
+    ANAS_RETURN_IF_ERROR(add(&cost->macs, 1, callee->macs));
+    ANAS_RETURN_IF_ERROR(add(&cost->flops, 1, callee->flops));
+    ANAS_RETURN_IF_ERROR(add(&cost->activation_bytes, 1, callee->activation_bytes));
     if (callee->largest_bytes > cost->largest_bytes) cost->largest_bytes = callee->largest_bytes;
   }
   cost->state = DONE;
+  return ANAS_OK;
+}
+
+// Every activation is kept for its gradient, the backward pass holds two gradients at a time; a parameter has a
+// gradient and a momentum.
+static anas_status total(const struct anas_model *model, int entry, const struct function_cost *costs, int64_t batch,
+                         struct anas_model_cost *out) {
+  struct anas_model_cost cost = {
+      .macs = costs[entry].macs, .flops = costs[entry].flops, .activation_bytes = costs[entry].activation_bytes};
+  int64_t state_scalars = 0, example_bytes = cost.activation_bytes;
+  for (int f = 0; f < model->num_functions; f++) { // functions the entry does not reach were not measured
+    if (costs[f].state != DONE) continue;
+    ANAS_RETURN_IF_ERROR(add(&cost.params, 1, costs[f].trainable));
+    ANAS_RETURN_IF_ERROR(add(&state_scalars, 1, costs[f].state_scalars));
+  }
+  const struct anas_function *function = &model->functions[entry];
+  for (int a = 0; a < function->num_args; a++)
+    ANAS_RETURN_IF_ERROR(
+        add(&example_bytes, anas_element_bytes(function->arg[a].element), anas_shape_elements(&function->arg[a])));
+  ANAS_RETURN_IF_ERROR(add(&example_bytes, 2, costs[entry].largest_bytes));
+  ANAS_RETURN_IF_ERROR(add(&cost.train_bytes, batch, example_bytes));
+  ANAS_RETURN_IF_ERROR(add(&cost.train_bytes, 12, cost.params));
+  ANAS_RETURN_IF_ERROR(add(&cost.train_bytes, 4, state_scalars));
+  *out = cost;
   return ANAS_OK;
 }
 
@@ -75,25 +107,7 @@ anas_status anas_model_cost(const struct anas_model *model, int64_t batch, struc
   if (entry < 0) return anas_fail(ANAS_INVALID, "the module has no public function whose cost could be computed");
   struct function_cost *costs = anas_calloc((size_t)model->num_functions, sizeof *costs);
   anas_status status = measure(model, entry, costs);
-  if (status == ANAS_OK) {
-    int64_t trainable = 0, state_scalars = 0, input_bytes = 0;
-    for (int f = 0; f < model->num_functions; f++) // functions the entry does not reach were not measured
-      if (costs[f].state == DONE) {
-        trainable += costs[f].trainable;
-        state_scalars += costs[f].state_scalars;
-      }
-    const struct anas_function *function = &model->functions[entry];
-    for (int a = 0; a < function->num_args; a++)
-      input_bytes += anas_shape_elements(&function->arg[a]) * anas_element_bytes(function->arg[a].element);
-    // Every activation is kept for its gradient, the backward pass holds two gradients at a time; a parameter has a
-    // gradient and a momentum.
-    int64_t example_bytes = input_bytes + costs[entry].activation_bytes + 2 * costs[entry].largest_bytes;
-    *out = (struct anas_model_cost){.params = trainable,
-                                    .macs = costs[entry].macs,
-                                    .flops = costs[entry].flops,
-                                    .activation_bytes = costs[entry].activation_bytes,
-                                    .train_bytes = batch * example_bytes + 4 * (3 * trainable + state_scalars)};
-  }
+  if (status == ANAS_OK) status = total(model, entry, costs, batch, out);
   free(costs);
   return status;
 }

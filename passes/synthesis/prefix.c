@@ -22,6 +22,7 @@ bool anas_prefix_append(const struct anas_target *targets, int num_targets, cons
     struct anas_shape result[ANAS_MAX_RESULTS];
     if (anas_node_resolve(node, &before[t].shape, &op) != ANAS_OK) return false;
     if (op.def->shape(&op, result) != ANAS_OK) return false;
+    if (anas_shape_check(&result[0], false) != ANAS_OK) return false;
     out_after[t].shape = result[0];
     out_after[t].depth = anas_depth_append(before[t].depth, op.def->linearity);
     if (targets[t].require_mixing) {

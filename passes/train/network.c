@@ -57,6 +57,7 @@ static anas_status append_op(struct inliner *in, const struct anas_function *fun
   }
   ANAS_RETURN_IF_ERROR(anas_node_resolve(node, types, &op->op));
   ANAS_RETURN_IF_ERROR(op->op.def->shape(&op->op, results));
+  ANAS_RETURN_IF_ERROR(anas_shape_check(&results[0], false));
   op->result = results[0];
   const char *name = node->name ? node->name : node->def->name;
   op->path = anas_arena_format(&network->arena, "%s/%s", function->name, name);
@@ -118,6 +119,7 @@ static anas_status check_entry(const struct anas_function *f, int64_t batch, str
                      "the argument of '@%s' is tensor<%s>, which fixes another batch than %lld; write '?'", f->name,
                      anas_shape_text(&image, text), (long long)batch);
   image.dim[0] = batch;
+  ANAS_RETURN_IF_ERROR(anas_shape_check(&image, false));
   *out_image = image;
   return ANAS_OK;
 }
