@@ -319,7 +319,8 @@ static void test_random_damage(void **state) {
       fail_msg("rejected without a reason: %s", anas_strbuf_text(&text));
     anas_strbuf_deinit(&text);
   }
-  print_message("%d accepted\n", accepted);
+  // Few survive; if none did, the damage would never get past the parser.
+  assert_true(accepted > 10 && accepted < 750);
 }
 
 int main(void) {

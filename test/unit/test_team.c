@@ -139,7 +139,11 @@ static void test_fork(void **state) {
 #ifdef __SANITIZE_THREAD__
   skip(); // ThreadSanitizer does not support threads in a forked child
 #endif
-  for (int shutdown = 0; shutdown < 2; shutdown++) {
+  int first = 0;
+#ifdef __SANITIZE_ADDRESS__
+  first = 1; // a thread that ends while we fork leaves AddressSanitizer's allocator locked in the child
+#endif
+  for (int shutdown = first; shutdown < 2; shutdown++) {
     anas_team_set_size(3);
     check_counts(100, 1, 3);
     if (shutdown) anas_team_shutdown();
