@@ -203,7 +203,7 @@ static void count_groups(const struct anas_model *model, struct census *census) 
 }
 
 // A chain of mutations; starts over from the root when the child has grown beyond bounds, as a population would not
-// select it.
+// select it, and when it has lost the blocks that could be deleted.
 static void follow_lineage(const char *name, uint64_t seed, int steps, struct census *census) {
   struct anas_model *root = zoo(name), *model = anas_model_clone(root);
   struct anas_mutation_options options = anas_mutation_defaults();
@@ -241,11 +241,13 @@ static void follow_lineage(const char *name, uint64_t seed, int steps, struct ce
     assert_round_trip(child);
     count_groups(child, census);
     anas_model_destroy(model);
-    int nodes = 0;
-    for (int f = 0; f < child->num_functions; f++)
+    int nodes = 0, blocks = 0;
+    for (int f = 0; f < child->num_functions; f++) {
       nodes += child->functions[f].num_nodes;
+      blocks += child->functions[f].block != NULL;
+    }
     model = child;
-    if (nodes > 400) {
+    if (nodes > 400 || blocks < 2) {
       anas_model_destroy(model);
       model = anas_model_clone(root);
     }
@@ -254,7 +256,6 @@ static void follow_lineage(const char *name, uint64_t seed, int steps, struct ce
   anas_model_destroy(root);
 }
 
-// The walk is random and unselected: late parents may be so small that little is left to duplicate or delete.
 static void test_lineage_of_cnn(void **state) {
   (void)state;
   struct census census = {0};
