@@ -2,6 +2,8 @@
 // Helpers for op files: checks of operands and axes, dependencies, element counts, pieces of loop nests.
 #include "dialect/op_support.h"
 
+#define MAX_WINDOW_INT (1 << 20) // keeps every product of window, stride and dilation far from overflow
+
 struct anas_dep anas_dep_same(int out_dim) {
   return (struct anas_dep){.kind = ANAS_DEP_WINDOW, .out_dim = out_dim, .window = 1, .stride = 1, .dilation = 1};
 }
@@ -13,12 +15,8 @@ int64_t anas_example_elements(const struct anas_shape *shape) {
   return count;
 }
 
-anas_status anas_check_tensor(const struct anas_op *op, int min_rank) {
-  const struct anas_shape *x = &op->operand[0];
+anas_status anas_check_extents(const struct anas_op *op, const struct anas_shape *x) {
   char text[128];
-  if (x->element != ANAS_F32 || x->rank < min_rank)
-    return anas_fail(ANAS_INVALID, "'anas.%s' needs an f32 tensor of rank %d or more, got tensor<%s>", op->def->name,
-                     min_rank, anas_shape_text(x, text));
   for (int i = 1; i < x->rank; i++)
     if (x->dim[i] < 1)
       return anas_fail(ANAS_INVALID,
@@ -26,6 +24,29 @@ anas_status anas_check_tensor(const struct anas_op *op, int min_rank) {
                        "batch may be '?'",
                        i, op->def->name, anas_shape_text(x, text));
   return ANAS_OK;
+}
+
+anas_status anas_check_ints(const struct anas_op *op, const char *name, const struct anas_ints *ints, int64_t least,
+                            int spatial) {
+  if (ints->count != 1 && ints->count != spatial)
+    return anas_fail(ANAS_INVALID,
+                     "attribute '%s' of 'anas.%s' has %d entries but the operand has %d spatial dimension%s; give one "
+                     "entry for each, or a single one for all",
+                     name, op->def->name, ints->count, spatial, spatial == 1 ? "" : "s");
+  for (int i = 0; i < ints->count; i++)
+    if (ints->value[i] < least || ints->value[i] > MAX_WINDOW_INT)
+      return anas_fail(ANAS_INVALID, "entry %d of attribute '%s' of 'anas.%s' must be between %lld and %d, got %lld", i,
+                       name, op->def->name, (long long)least, MAX_WINDOW_INT, (long long)ints->value[i]);
+  return ANAS_OK;
+}
+
+anas_status anas_check_tensor(const struct anas_op *op, int min_rank) {
+  const struct anas_shape *x = &op->operand[0];
+  char text[128];
+  if (x->element != ANAS_F32 || x->rank < min_rank)
+    return anas_fail(ANAS_INVALID, "'anas.%s' needs an f32 tensor of rank %d or more, got tensor<%s>", op->def->name,
+                     min_rank, anas_shape_text(x, text));
+  return anas_check_extents(op, x);
 }
 
 anas_status anas_check_axis(const struct anas_op *op, const char *attr, int64_t axis, int *out_axis) {

@@ -13,6 +13,12 @@ struct anas_dep anas_dep_same(int out_dim);
 // Elements of one example: dimension 0 is the batch.
 int64_t anas_example_elements(const struct anas_shape *shape);
 
+// ANAS_INVALID unless every extent but the first, the batch, is positive.
+anas_status anas_check_extents(const struct anas_op *op, const struct anas_shape *x);
+// ANAS_INVALID unless a window, stride or dilation attribute has one entry, or one for each of the spatial dimensions,
+// and each is at least 'least'.
+anas_status anas_check_ints(const struct anas_op *op, const char *name, const struct anas_ints *ints, int64_t least,
+                            int spatial);
 // ANAS_INVALID unless operand 0 is an f32 tensor of at least min_rank dimensions in which only the batch is dynamic.
 anas_status anas_check_tensor(const struct anas_op *op, int min_rank);
 

@@ -2,31 +2,18 @@
 // Convolution, architecture level. Any number of groups, so depthwise too; one or two spatial dimensions.
 #include "dialect/ops/conv.h"
 
+#include "dialect/op_support.h"
+
 #include "dialect/train.h"
 
 #include <string.h>
 
 const char *const anas_padding_choices[] = {"SAME", "VALID", NULL};
 
-#define MAX_INT (1 << 20) // keeps every product of extents far from overflow
-
 // ---- geometry
 
 int64_t anas_ints_at(const struct anas_ints *ints, int dim) {
   return ints->value[ints->count == 1 ? 0 : dim];
-}
-
-static anas_status check_ints(const struct anas_op *op, const char *name, const struct anas_ints *ints, int spatial) {
-  bool entries = ints->count == 1 || ints->count == spatial;
-  for (int i = 0; entries && i < ints->count; i++)
-    if (ints->value[i] < 1 || ints->value[i] > MAX_INT)
-      return anas_fail(ANAS_INVALID, "entry %d of attribute '%s' of 'anas.%s' must be between 1 and %d, got %lld", i,
-                       name, op->def->name, MAX_INT, (long long)ints->value[i]);
-  if (entries) return ANAS_OK;
-  return anas_fail(ANAS_INVALID,
-                   "attribute '%s' of 'anas.%s' has %d entries but the operand has %d spatial dimension%s; give one "
-                   "entry for each, or a single one for all",
-                   name, op->def->name, ints->count, spatial, spatial == 1 ? "" : "s");
 }
 
 anas_status anas_conv_init(const struct anas_op *op, const struct anas_shape *input, int64_t features,
@@ -39,15 +26,10 @@ anas_status anas_conv_init(const struct anas_op *op, const struct anas_shape *in
     return anas_fail(ANAS_INVALID,
                      "'anas.%s' needs an f32 tensor (batch, 1 to %d spatial dimensions, feature), got tensor<%s>", name,
                      ANAS_CONV_MAX_SPATIAL, anas_shape_text(input, text));
-  for (int i = 1; i < input->rank; i++)
-    if (input->dim[i] < 1)
-      return anas_fail(ANAS_INVALID,
-                       "dimension %d of the operand of 'anas.%s', tensor<%s>, must be a positive extent; only the "
-                       "batch may be '?'",
-                       i, name, anas_shape_text(input, text));
-  ANAS_RETURN_IF_ERROR(check_ints(op, "kernel", window, spatial));
-  ANAS_RETURN_IF_ERROR(check_ints(op, "strides", strides, spatial));
-  ANAS_RETURN_IF_ERROR(check_ints(op, "dilation", dilation, spatial));
+  ANAS_RETURN_IF_ERROR(anas_check_extents(op, input));
+  ANAS_RETURN_IF_ERROR(anas_check_ints(op, "kernel", window, 1, spatial));
+  ANAS_RETURN_IF_ERROR(anas_check_ints(op, "strides", strides, 1, spatial));
+  ANAS_RETURN_IF_ERROR(anas_check_ints(op, "dilation", dilation, 1, spatial));
   int64_t channels = input->dim[input->rank - 1];
   if (features < 1 || features > ANAS_MAX_FEATURES)
     return anas_fail(ANAS_INVALID, "'anas.%s' needs between 1 and %d output features, got %lld", name,

@@ -6,22 +6,6 @@
 #include "dialect/ops/conv.h"
 #include "dialect/train.h"
 
-#define MAX_INT (1 << 20) // keeps every product of extents far from overflow
-
-static anas_status check_ints(const struct anas_op *op, const char *name, const struct anas_ints *ints, int64_t least,
-                              int spatial) {
-  if (ints->count != 1 && ints->count != spatial)
-    return anas_fail(ANAS_INVALID,
-                     "attribute '%s' of 'anas.%s' has %d entries but the operand has %d spatial dimension%s; give one "
-                     "entry for each, or a single one for all",
-                     name, op->def->name, ints->count, spatial, spatial == 1 ? "" : "s");
-  for (int i = 0; i < ints->count; i++)
-    if (ints->value[i] < least || ints->value[i] > MAX_INT)
-      return anas_fail(ANAS_INVALID, "entry %d of attribute '%s' of 'anas.%s' must be between %lld and %d, got %lld", i,
-                       name, op->def->name, (long long)least, MAX_INT, (long long)ints->value[i]);
-  return ANAS_OK;
-}
-
 anas_status anas_pool_init(const struct anas_op *op, const struct anas_shape *input, const struct anas_ints *window,
                            const struct anas_ints *strides, bool same, struct anas_pool *out) {
   char text[128];
@@ -31,14 +15,9 @@ anas_status anas_pool_init(const struct anas_op *op, const struct anas_shape *in
                      "'anas.%s' needs an f32 tensor (batch, spatial dimensions..., feature) with at least one spatial "
                      "dimension, got tensor<%s>",
                      op->def->name, anas_shape_text(input, text));
-  for (int i = 1; i < input->rank; i++)
-    if (input->dim[i] < 1)
-      return anas_fail(ANAS_INVALID,
-                       "dimension %d of the operand of 'anas.%s', tensor<%s>, must be a positive extent; only the "
-                       "batch may be '?'",
-                       i, op->def->name, anas_shape_text(input, text));
-  ANAS_RETURN_IF_ERROR(check_ints(op, "window", window, 0, pool.spatial));
-  ANAS_RETURN_IF_ERROR(check_ints(op, "strides", strides, 1, pool.spatial));
+  ANAS_RETURN_IF_ERROR(anas_check_extents(op, input));
+  ANAS_RETURN_IF_ERROR(anas_check_ints(op, "window", window, 0, pool.spatial));
+  ANAS_RETURN_IF_ERROR(anas_check_ints(op, "strides", strides, 1, pool.spatial));
   struct anas_shape extents = {.rank = pool.spatial, .element = ANAS_F32};
   for (int d = 0; d < pool.spatial; d++) {
     struct anas_pool_dim *dim = &pool.dim[d];
