@@ -37,7 +37,7 @@ bool anas_prefix_append(const struct anas_target *targets, int num_targets, cons
 double anas_prefix_distance(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix) {
   double shape = 0, depth = 0, mixing = 0;
   for (int t = 0; t < num_targets; t++) {
-    double s = anas_shape_distance(&targets[t].output, &prefix[t].shape);
+    double s = targets[t].any_shape ? 0 : anas_shape_distance(&targets[t].output, &prefix[t].shape);
     if (s < 0) return s;
     if (s > shape) shape = s;
     if (targets[t].require_depth) {

@@ -11,6 +11,7 @@
 // What the chain must satisfy in one context (an instance of the block).
 struct anas_target {
   struct anas_shape input, output;
+  bool any_shape;    // the output may have any extents; 'output' is then only a hint
   bool input_linear; // the producer of the input is linear
   bool require_depth, require_mixing;
   int64_t depth;
