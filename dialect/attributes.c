@@ -110,6 +110,17 @@ static anas_status read_enum(const struct anas_attr_def *def, MlirAttribute attr
   return status;
 }
 
+static anas_status read_text(const struct anas_attr_def *def, MlirAttribute attribute, char *out) {
+  if (!mlirAttributeIsAString(attribute)) return wrong_kind(def, attribute, "a string in double quotes");
+  MlirStringRef text = mlirStringAttrGetValue(attribute);
+  if (text.length >= ANAS_MAX_TEXT || memchr(text.data, 0, text.length))
+    return anas_fail(ANAS_INVALID, "attribute '%s' has %zu characters; it may have %d, none of them zero", def->name,
+                     text.length, ANAS_MAX_TEXT - 1);
+  memcpy(out, text.data, text.length);
+  out[text.length] = 0;
+  return ANAS_OK;
+}
+
 // d, d * m, d floordiv k, (d floordiv k) * m: the forms MLIR's own simplification leaves of those.
 static bool read_affine(MlirAffineExpr expr, struct anas_dim_expr *out) {
   struct anas_dim_expr dim = {.relative = true, .mul = 1, .div = 1};
@@ -178,6 +189,7 @@ anas_status anas_attr_from_mlir(const struct anas_attr_def *def, MlirAttribute a
     break;
   case ANAS_ATTR_INTS: ANAS_RETURN_IF_ERROR(read_ints(def, attribute, &attr.value.ints)); break;
   case ANAS_ATTR_ENUM: ANAS_RETURN_IF_ERROR(read_enum(def, attribute, &attr.value.i)); break;
+  case ANAS_ATTR_TEXT: ANAS_RETURN_IF_ERROR(read_text(def, attribute, attr.value.text)); break;
   case ANAS_ATTR_DIM: ANAS_RETURN_IF_ERROR(read_dim(def, attribute, operand0_rank, &attr.value.dim)); break;
   }
   *out = attr;
@@ -319,6 +331,7 @@ void anas_attr_print(const struct anas_attr_def *def, const struct anas_attr *at
     anas_strbuf_adds(out, ">");
     break;
   case ANAS_ATTR_ENUM: anas_print_quoted(def->choices[attr->value.i], out); break;
+  case ANAS_ATTR_TEXT: anas_print_quoted(attr->value.text, out); break;
   case ANAS_ATTR_DIM: print_dim(&attr->value.dim, operand0_rank, out); break;
   }
 }
@@ -330,6 +343,7 @@ bool anas_attr_equal(const struct anas_attr_def *def, const struct anas_attr *a,
   case ANAS_ATTR_INT:
   case ANAS_ATTR_ENUM: return a->value.i == b->value.i;
   case ANAS_ATTR_FLOAT: return a->value.f == b->value.f;
+  case ANAS_ATTR_TEXT: return !strcmp(a->value.text, b->value.text);
   case ANAS_ATTR_BOOL: return a->value.b == b->value.b;
   case ANAS_ATTR_INTS:
     return a->value.ints.count == b->value.ints.count &&

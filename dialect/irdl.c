@@ -10,7 +10,8 @@ static const char *attr_constraint(enum anas_attr_kind kind) {
   case ANAS_ATTR_BOOL: return "integer";
   case ANAS_ATTR_FLOAT: return "float";
   case ANAS_ATTR_INTS: return "ints";
-  case ANAS_ATTR_ENUM: return "string";
+  case ANAS_ATTR_ENUM:
+  case ANAS_ATTR_TEXT: return "string";
   case ANAS_ATTR_DIM: return "dim";
   }
   return "any";

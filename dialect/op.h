@@ -19,7 +19,8 @@
 #define ANAS_MAX_OPERANDS 8
 #define ANAS_MAX_RESULTS 4
 #define ANAS_MAX_ATTRS 12
-#define ANAS_MAX_PARAMS 6
+#define ANAS_MAX_PARAMS 8
+#define ANAS_MAX_TEXT 72         // bytes of a text attribute, with the final zero
 #define ANAS_DYNAMIC INT64_C(-1) // the batch extent '?' at architecture level
 // Limits of one tensor: elements of an example (every dimension but the first), and of the whole. Products of two
 // example sizes, and bytes of a tensor, then fit in 64 bits.
@@ -54,6 +55,7 @@ enum anas_attr_kind {
   ANAS_ATTR_BOOL,  // true                                 value.b
   ANAS_ATTR_INTS,  // array<i64: 3, 3>, or an integer that means the same in every spatial dimension   value.ints
   ANAS_ATTR_ENUM,  // "SAME"; value.i indexes the choices
+  ANAS_ATTR_TEXT,  // "bqhd,bkhd->bhqk"                    value.text
   ANAS_ATTR_DIM,   // 64 : i64, affine_map<(n, h, w, c) -> (c * 2)>, or "S:-1*2" (spec 1.5)            value.dim
 };
 
@@ -78,6 +80,7 @@ struct anas_attr {
     bool b;
     struct anas_ints ints;
     struct anas_dim_expr dim;
+    char text[ANAS_MAX_TEXT];
   } value;
 };
 

@@ -63,6 +63,10 @@ static anas_status read_value(const struct anas_attr_def *def, const char *text,
     if (end == text || *end) return anas_fail(ANAS_INTERNAL, "'%s' is not a number", text);
     break;
   case ANAS_ATTR_BOOL: attr.value.b = !strcmp(text, "true"); break;
+  case ANAS_ATTR_TEXT:
+    if (strlen(text) >= sizeof attr.value.text) return anas_fail(ANAS_INTERNAL, "'%s' is too long", text);
+    strcpy(attr.value.text, text);
+    break;
   case ANAS_ATTR_DIM: ANAS_RETURN_IF_ERROR(anas_dim_parse(text, strlen(text), &attr.value.dim)); break;
   case ANAS_ATTR_ENUM:
     while (def->choices[attr.value.i] && strcmp(def->choices[attr.value.i], text) != 0)

@@ -21,6 +21,7 @@ static void describe_value(const struct anas_attr_def *def, const struct anas_at
   case ANAS_ATTR_FLOAT: anas_strbuf_addf(out, "%g", attr->value.f); break;
   case ANAS_ATTR_BOOL: anas_strbuf_adds(out, attr->value.b ? "true" : "false"); break;
   case ANAS_ATTR_ENUM: anas_strbuf_adds(out, def->choices[attr->value.i]); break;
+  case ANAS_ATTR_TEXT: anas_strbuf_adds(out, attr->value.text); break;
   case ANAS_ATTR_DIM: describe_size(&attr->value.dim, out); break;
   case ANAS_ATTR_INTS:
     for (int i = 0; i < attr->value.ints.count; i++) {

@@ -120,7 +120,7 @@ static void attribute_values(void **state) {
   struct anas_attr_def number = {.name = "a", .kind = ANAS_ATTR_INT}, real = {.name = "a", .kind = ANAS_ATTR_FLOAT},
                        flag = {.name = "a", .kind = ANAS_ATTR_BOOL}, ints = {.name = "a", .kind = ANAS_ATTR_INTS},
                        list = {.name = "a", .kind = ANAS_ATTR_INTS, .list = true},
-                       dim = {.name = "a", .kind = ANAS_ATTR_DIM};
+                       text = {.name = "a", .kind = ANAS_ATTR_TEXT}, dim = {.name = "a", .kind = ANAS_ATTR_DIM};
   assert_string_equal(reprint(&number, "-3", 4, &out), "-3 : i64");
   assert_string_equal(reprint(&number, "3 : index", 4, &out), "3 : i64");
   assert_non_null(strstr(reprint(&number, "true", 4, &out), "expects an integer"));
@@ -137,6 +137,20 @@ static void attribute_values(void **state) {
   assert_string_equal(reprint(&ints, "[3, 1]", 4, &out), "array<i64: 3, 1>");
   assert_string_equal(reprint(&list, "array<i64: 3>", 4, &out), "array<i64: 3>");
   assert_non_null(strstr(reprint(&ints, "array<i64: 1,1,1,1,1,1,1,1,1>", 4, &out), "at most 8"));
+  assert_string_equal(reprint(&text, "\"...qhd, khd->hqk\"", 4, &out), "\"...qhd, khd->hqk\"");
+  assert_string_equal(reprint(&text, "\"\"", 4, &out), "\"\"");
+  assert_string_equal(reprint(&text, "\"a\\22\\0A\"", 4, &out), "\"a\\22\\0A\"");
+  assert_non_null(strstr(reprint(&text, "7 : i64", 4, &out), "a string"));
+  assert_non_null(strstr(reprint(&text, "\"a\\00b\"", 4, &out), "has 3 characters"));
+  char longest[ANAS_MAX_TEXT + 3];
+  memset(longest, 'x', sizeof longest);
+  longest[0] = longest[ANAS_MAX_TEXT] = '"';
+  longest[ANAS_MAX_TEXT + 1] = 0;
+  assert_string_equal(reprint(&text, longest, 4, &out), longest);
+  longest[ANAS_MAX_TEXT] = 'x';
+  longest[ANAS_MAX_TEXT + 1] = '"';
+  longest[ANAS_MAX_TEXT + 2] = 0;
+  assert_non_null(strstr(reprint(&text, longest, 4, &out), "has 72 characters; it may have 71"));
   assert_string_equal(reprint(&dim, "64 : i64", 4, &out), "64 : i64");
   assert_string_equal(reprint(&dim, "\"S:-1*2\"", 4, &out), "affine_map<(d0, d1, d2, d3) -> (d3 * 2)>");
   assert_string_equal(reprint(&dim, "\"S:-1*2\"", 0, &out), "\"S:-1*2\"");

@@ -10,8 +10,8 @@
 #include <string.h>
 
 static const char *const attr_kinds[] = {
-    [ANAS_ATTR_INT] = "int",   [ANAS_ATTR_FLOAT] = "float", [ANAS_ATTR_BOOL] = "bool",
-    [ANAS_ATTR_INTS] = "ints", [ANAS_ATTR_ENUM] = "enum",   [ANAS_ATTR_DIM] = "dimension",
+    [ANAS_ATTR_INT] = "int",   [ANAS_ATTR_FLOAT] = "float",   [ANAS_ATTR_BOOL] = "bool", [ANAS_ATTR_INTS] = "ints",
+    [ANAS_ATTR_ENUM] = "enum", [ANAS_ATTR_DIM] = "dimension", [ANAS_ATTR_TEXT] = "text",
 };
 static const char *const linearities[] = {
     [ANAS_LINEAR] = "linear", [ANAS_NONLINEAR] = "nonlinear", [ANAS_NEUTRAL] = "neutral"};
@@ -27,6 +27,7 @@ static json_t *attr_value(const struct anas_attr_def *def, const struct anas_att
   case ANAS_ATTR_FLOAT: return json_real(attr->value.f);
   case ANAS_ATTR_BOOL: return json_boolean(attr->value.b);
   case ANAS_ATTR_ENUM: return json_string(def->choices[attr->value.i]);
+  case ANAS_ATTR_TEXT: return json_string(attr->value.text);
   case ANAS_ATTR_INTS: {
     json_t *list = json_array();
     for (int i = 0; i < attr->value.ints.count; i++)
