@@ -138,10 +138,13 @@ enum anas_dep_kind {
   ANAS_DEP_GROUP,    // y[j] selects a block: [ y[j]/out_group * in_group, ... + in_group )
   ANAS_DEP_DIVMOD,   // the single position (y[j] / div) mod extent (flatten, reshape)
   ANAS_DEP_FIRST,    // position 0 (broadcast of an extent-1 dimension)
+  ANAS_DEP_LINEAR,   // the single position (u / div) mod extent, u the row-major index of y over the result dimensions
+                     // out_dim to out_last (a reshape that splits or regroups dimensions)
 };
 struct anas_dep {
   enum anas_dep_kind kind;
-  int out_dim; // j
+  int out_dim;  // j
+  int out_last; // ANAS_DEP_LINEAR only
   int64_t window, stride, pad, dilation;
   int64_t out_group, in_group;
   int64_t div;

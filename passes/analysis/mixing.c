@@ -60,12 +60,14 @@ static int64_t positions_read(const struct anas_dep *dep, int64_t extent, int64_
     first = y / dep->out_group * dep->in_group;
     return first + dep->in_group <= extent ? dep->in_group : first < extent ? extent - first : 0;
   case ANAS_DEP_DIVMOD:
+  case ANAS_DEP_LINEAR:
   case ANAS_DEP_FIRST: return 1;
   }
   return 0;
 }
 
 static bool follows(const struct anas_dep *dep, int out_dim) {
+  if (dep->kind == ANAS_DEP_LINEAR) return dep->out_dim <= out_dim && out_dim <= dep->out_last;
   return dep->out_dim == out_dim &&
          (dep->kind == ANAS_DEP_WINDOW || dep->kind == ANAS_DEP_GROUP || dep->kind == ANAS_DEP_DIVMOD);
 }
@@ -85,6 +87,7 @@ static bool reads_position(const struct anas_dep *dep, int64_t extent, int64_t y
     offset = position - (y * dep->stride - dep->pad);
     return offset >= 0 && offset % dep->dilation == 0 && offset / dep->dilation < dep->window;
   case ANAS_DEP_GROUP: return y / dep->out_group == position / dep->in_group;
+  case ANAS_DEP_LINEAR: // y is the row-major index
   case ANAS_DEP_DIVMOD: return y / dep->div % extent == position;
   case ANAS_DEP_ALL: return true;
   case ANAS_DEP_FIRST: return position == 0;
@@ -93,11 +96,29 @@ static bool reads_position(const struct anas_dep *dep, int64_t extent, int64_t y
   return false;
 }
 
-// Does the slice of the result along the dimension that 'which' follows read every position of it?
-static bool covers(const struct anas_dep *deps, const struct anas_shape *operand, int which,
+// Row-major index over the dimensions of a LINEAR dependency: y along j, the centre along the others.
+static int64_t linear_index(const struct anas_dep *dep, const struct anas_shape *result, int j, int64_t y) {
+  int64_t index = 0;
+  for (int d = dep->out_dim; d <= dep->out_last; d++)
+    index = index * extent_of(result->dim[d]) + (d == j ? y : extent_of(result->dim[d]) / 2);
+  return index;
+}
+
+// Does the slice of the result along dimension j, which 'which' follows, read every position of it?
+static bool covers(const struct anas_dep *deps, const struct anas_shape *operand, int which, int j,
                    const struct anas_shape *result) {
   const struct anas_dep *dep = &deps[which];
-  int64_t extent = extent_of(operand->dim[which]), results = extent_of(result->dim[dep->out_dim]);
+  int64_t extent = extent_of(operand->dim[which]), results = extent_of(result->dim[j]);
+  if (dep->kind == ANAS_DEP_LINEAR) {
+    for (int64_t position = 0; position < extent; position++) {
+      bool read = false;
+      for (int64_t y = 0; y < results && !read; y++)
+        read = reads_position(dep, extent, linear_index(dep, result, j, y), position) &&
+               others_read(deps, operand, which, j, y);
+      if (!read) return false;
+    }
+    return true;
+  }
   bool independent = true;
   for (int k = 0; k < operand->rank; k++)
     independent = independent && (k == which || deps[k].kind != ANAS_DEP_WINDOW || !follows(&deps[k], dep->out_dim));
@@ -148,7 +169,7 @@ void anas_mixing_of_op(const struct anas_op *op, int which, const struct anas_sh
         slice = slice && (read[k] || follows(&deps[k], j));
       bool covered = false;
       if (slice && follows(&deps[i], j)) {
-        covered = covers(deps, operand, i, result);
+        covered = covers(deps, operand, i, j, result);
       } else if (slice && read[i] == extent) {
         for (int64_t y = 0; y < extent_of(result->dim[j]) && !covered; y++)
           covered = others_read(deps, operand, i, j, y);

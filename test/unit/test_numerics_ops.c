@@ -269,12 +269,16 @@ static void batch_norm_averages(void **state) {
 // ---- dependencies
 
 // The definition of enum anas_dep_kind: does result element y read position p of an operand dimension?
-static bool reads(const struct anas_dep *dep, int64_t extent, const int64_t *y, int64_t p) {
+static bool reads(const struct anas_dep *dep, int64_t extent, const struct anas_shape *result, const int64_t *y,
+                  int64_t p) {
   int64_t at = y[dep->out_dim];
+  for (int j = dep->out_dim + 1; dep->kind == ANAS_DEP_LINEAR && j <= dep->out_last; j++)
+    at = at * result->dim[j] + y[j];
   switch (dep->kind) {
   case ANAS_DEP_NONE: return false;
   case ANAS_DEP_ALL: return true;
   case ANAS_DEP_FIRST: return p == 0;
+  case ANAS_DEP_LINEAR:
   case ANAS_DEP_DIVMOD: return p == at / dep->div % extent;
   case ANAS_DEP_GROUP: return p / dep->in_group == at / dep->out_group;
   case ANAS_DEP_WINDOW:
@@ -327,7 +331,7 @@ static void check_dependencies(const struct anas_op_def *def, int sample) {
         bool claimed = true;
         split(&instance.result, r, y);
         for (int d = 0; d < type->rank; d++)
-          claimed = claimed && reads(&deps[d], type->dim[d], y, x[d]);
+          claimed = claimed && reads(&deps[d], type->dim[d], &instance.result, y, x[d]);
         bool changed =
             nest_memory_buffer(&before, program.result)[r].f != nest_memory_buffer(&after, program.result)[r].f;
         if (changed != claimed)

@@ -198,8 +198,10 @@ static void test_pairing_of_random_dependencies(void **state) {
       result.dim[j] = 1 + (int64_t)anas_rng_below(&rng, 7);
     for (int i = 0; i < op.operand[0].rank; i++) {
       struct anas_dep *dep = &sample_deps[i];
-      *dep = (struct anas_dep){.kind = (enum anas_dep_kind)anas_rng_below(&rng, 6),
-                               .out_dim = (int)anas_rng_below(&rng, (uint64_t)result.rank),
+      int from = (int)anas_rng_below(&rng, (uint64_t)result.rank);
+      *dep = (struct anas_dep){.kind = (enum anas_dep_kind)anas_rng_below(&rng, 7),
+                               .out_dim = from,
+                               .out_last = from + (int)anas_rng_below(&rng, (uint64_t)(result.rank - from)),
                                .window = 1 + (int64_t)anas_rng_below(&rng, 3),
                                .stride = 1 + (int64_t)anas_rng_below(&rng, 3),
                                .pad = (int64_t)anas_rng_below(&rng, 3),
