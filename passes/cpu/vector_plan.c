@@ -2,6 +2,7 @@
 // Planning of vector code: which loop runs over the lanes, which are split over threads, tiled or unrolled.
 #include "passes/cpu/vector.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -167,6 +168,7 @@ static void choose_tiles(struct anas_vector_plan *plan) {
     plan->tile[l] = 1;
   plan->copies = 1;
   int outputs = num_register_outputs(plan), room = plan->code->target->registers / 2;
+  assert(outputs > 0); // every kernel function writes something
   if (plan->num_accumulating == 0 || plan->lane_reduces || body_cost(nest) > 8 || anas_cpu_needs_fill(nest) ||
       outputs != nest->num_operands - nest->num_in)
     return;
@@ -248,6 +250,7 @@ static void choose_vectors(struct anas_vector_plan *plan) {
   for (int i = 0; i < plan->num_free; i++)
     if (nest->split[plan->free_loop[i]]) others *= nest->extent[plan->free_loop[i]] / plan->tile[plan->free_loop[i]];
   int vectors = plan->num_accumulating > 0 || plan->lane_reduces ? 4 : 2;
+  assert(nest->num_operands > nest->num_in);
   int room = plan->code->target->registers / 2 / plan->copies / (nest->num_operands - nest->num_in);
   if (plan->copies > 1 && vectors > room) vectors = room > 1 ? room : 1;
   if (body_cost(nest) > 24) vectors = 1;
