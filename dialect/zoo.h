@@ -5,6 +5,7 @@
 
 #include "dialect/model.h"
 
+// A network is built for images of one size and a number of classes.
 struct anas_zoo_size {
   int64_t height, width, channels, classes;
 };
@@ -13,8 +14,8 @@ struct zoo;
 struct anas_zoo_entry {
   const char *name;
   const char *summary;
-  int64_t params; // trainable, for the reference size
-  struct anas_zoo_size reference;
+  int64_t params;                 // trainable, for the reference size
+  struct anas_zoo_size reference; // what it is usually built for
   void (*build)(struct zoo *zoo, const struct anas_zoo_entry *entry, const struct anas_zoo_size *size);
   int variant; // meaning known to build
 };
@@ -23,6 +24,9 @@ struct anas_zoo_entry {
 const struct anas_zoo_entry *const *anas_zoo_table(int *out_count);
 // Null-terminated names of all networks.
 const char *const *anas_zoo_names(void);
+
+// ANAS_NOT_FOUND names the nearest network.
+anas_status anas_zoo_find(const char *name, const struct anas_zoo_entry **out_entry);
 
 // A network with shapes inferred, verified; ANAS_NOT_FOUND names the nearest network, ANAS_INVALID says which layer
 // does not fit the image.

@@ -110,26 +110,34 @@ static struct anas_ref last_value(struct zoo *zoo) {
   return (struct anas_ref){current(zoo)->num_nodes - 1, 0};
 }
 
+// Parses printf-style attributes into the last node.
+static void add_attrs(struct zoo *zoo, const char *format, va_list args) {
+  char *words = NULL;
+  int length = vasprintf(&words, format, args);
+  zoo->status = length < 0 ? anas_fail(ANAS_NO_MEMORY, "no memory for attributes")
+                           : read_words(&current(zoo)->nodes[current(zoo)->num_nodes - 1], words);
+  if (length >= 0) free(words);
+}
+
 struct anas_ref zoo_op(struct zoo *zoo, const char *op, const char *name, struct anas_ref input, const char *attrs,
                        ...) {
-  if (zoo->status) return nothing;
-  struct anas_node *node = add_node(zoo, op, name, input);
-  if (!node) return nothing;
-  char *words = NULL;
+  if (zoo->status || !add_node(zoo, op, name, input)) return nothing;
   va_list args;
   va_start(args, attrs);
-  int length = vasprintf(&words, attrs, args);
+  add_attrs(zoo, attrs, args);
   va_end(args);
-  zoo->status = length < 0 ? anas_fail(ANAS_NO_MEMORY, "no memory for attributes") : read_words(node, words);
-  if (length >= 0) free(words);
   return last_value(zoo);
 }
 
-struct anas_ref zoo_binary(struct zoo *zoo, const char *op, struct anas_ref a, struct anas_ref b) {
-  if (zoo->status) return nothing;
-  struct anas_node *node = add_node(zoo, op, NULL, a);
+struct anas_ref zoo_binary(struct zoo *zoo, const char *op, struct anas_ref a, struct anas_ref b, const char *attrs,
+                           ...) {
+  struct anas_node *node = zoo->status ? NULL : add_node(zoo, op, NULL, a);
   if (!node) return nothing;
   node->operand[1] = b;
+  va_list args;
+  va_start(args, attrs);
+  add_attrs(zoo, attrs, args);
+  va_end(args);
   return last_value(zoo);
 }
 
@@ -147,7 +155,7 @@ struct anas_ref zoo_call(struct zoo *zoo, const char *function, struct anas_ref 
 
 #define MAX_NETWORKS 64
 
-static const struct anas_zoo_entry *const *const families[] = {zoo_cnn, zoo_resnet};
+static const struct anas_zoo_entry *const *const families[] = {zoo_cnn, zoo_resnet, zoo_efficientnet};
 static const struct anas_zoo_entry *table[MAX_NETWORKS];
 static const char *names[MAX_NETWORKS + 1];
 static int table_size;
@@ -172,7 +180,7 @@ const char *const *anas_zoo_names(void) {
   return names;
 }
 
-static anas_status find_entry(const char *name, const struct anas_zoo_entry **out_entry) {
+anas_status anas_zoo_find(const char *name, const struct anas_zoo_entry **out_entry) {
   int count;
   const struct anas_zoo_entry *const *entries = anas_zoo_table(&count);
   struct anas_nearest nearest = anas_nearest_make(name, strlen(name));
@@ -192,7 +200,7 @@ static anas_status find_entry(const char *name, const struct anas_zoo_entry **ou
 anas_status anas_zoo_build(const char *name, int64_t height, int64_t width, int64_t channels, int64_t classes,
                            struct anas_model **out) {
   const struct anas_zoo_entry *entry = NULL;
-  ANAS_RETURN_IF_ERROR(find_entry(name, &entry));
+  ANAS_RETURN_IF_ERROR(anas_zoo_find(name, &entry));
   const struct anas_zoo_size size = {height, width, channels, classes};
   const int64_t limit = 1 << 20;
   if (height < 1 || width < 1 || channels < 1 || classes < 1 || height > limit || width > limit || channels > limit ||

@@ -22,10 +22,11 @@ void zoo_return(struct zoo *zoo, struct anas_ref result);
 // values in the grammar of spec 1.5, INTS as numbers separated by commas.
 __attribute__((format(printf, 5, 6))) struct anas_ref zoo_op(struct zoo *zoo, const char *op, const char *name,
                                                              struct anas_ref input, const char *attrs, ...);
-struct anas_ref zoo_binary(struct zoo *zoo, const char *op, struct anas_ref a, struct anas_ref b);
+__attribute__((format(printf, 5, 6))) struct anas_ref zoo_binary(struct zoo *zoo, const char *op, struct anas_ref a,
+                                                                 struct anas_ref b, const char *attrs, ...);
 struct anas_ref zoo_call(struct zoo *zoo, const char *function, struct anas_ref input);
 
 // One list a family.
-extern const struct anas_zoo_entry *const zoo_cnn[], *const zoo_resnet[]; // null-terminated
+extern const struct anas_zoo_entry *const zoo_cnn[], *const zoo_resnet[], *const zoo_efficientnet[]; // null-terminated
 
 #endif

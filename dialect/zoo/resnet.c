@@ -8,10 +8,13 @@
 struct resnet {
   int layers[4]; // blocks a stage
   bool bottleneck;
+  bool plain; // no pooling in the stem
 };
 
 static const struct resnet variants[] = {
-    {{2, 2, 2, 2}, false}, {{3, 4, 6, 3}, false}, {{3, 4, 6, 3}, true}, {{3, 4, 23, 3}, true}, {{3, 8, 36, 3}, true},
+    {{2, 2, 2, 2}, false, false}, {{3, 4, 6, 3}, false, false}, {{3, 4, 6, 3}, true, false},
+    {{3, 4, 23, 3}, true, false}, {{3, 8, 36, 3}, true, false}, {{3, 24, 36, 3}, true, false},
+    {{2, 2, 2, 2}, false, true},  {{3, 4, 6, 3}, false, true},
 };
 
 static const char bn[] = "momentum=0.9 epsilon=1e-5";
@@ -72,14 +75,15 @@ static struct anas_ref residual(struct zoo *zoo, const struct block *block, stru
     snprintf(name, sizeof name, "%s/proj/bn1", block->function);
     skip = zoo_op(zoo, "batch_norm", name, skip, "%s", bn);
   }
-  return zoo_op(zoo, "relu", NULL, zoo_binary(zoo, "add", branch, skip), " ");
+  return zoo_op(zoo, "relu", NULL, zoo_binary(zoo, "add", branch, skip, " "), " ");
 }
 
-static struct anas_ref stem(struct zoo *zoo, bool small, struct anas_ref x) {
+static struct anas_ref stem(struct zoo *zoo, bool small, bool plain, struct anas_ref x) {
   x = zoo_op(zoo, "conv", "init/conv0", x, "features=64 kernel=%s strides=%s use_bias=false", small ? "3,3" : "7,7",
              small ? "1,1" : "2,2");
   x = zoo_op(zoo, "batch_norm", "init/bn1", x, "%s", bn);
   x = zoo_op(zoo, "relu", NULL, x, " ");
+  if (plain) return x;
   x = zoo_op(zoo, "max_pool", NULL, x, "window=3,3 strides=2,2 padding=SAME");
   return zoo_op(zoo, "conv", "init/proj4", x, "features=64 kernel=1,1 use_bias=false");
 }
@@ -88,7 +92,7 @@ static void build_resnet(struct zoo *zoo, const struct anas_zoo_entry *entry, co
   const struct resnet *resnet = &variants[entry->variant];
   const struct anas_shape image = {.rank = 4, .dim = {ANAS_DYNAMIC, size->height, size->width, size->channels}};
   struct anas_ref x = zoo_begin(zoo, "main", NULL, &image);
-  x = stem(zoo, size->height < 64 && size->width < 64, x);
+  x = stem(zoo, resnet->plain || (size->height < 64 && size->width < 64), resnet->plain, x);
   for (int stage = 0; stage < 4; stage++)
     for (int layer = 0; layer < resnet->layers[stage]; layer++) {
       // The digits of stage and layer, one after the other.
@@ -114,20 +118,24 @@ static void build_resnet(struct zoo *zoo, const struct anas_zoo_entry *entry, co
   zoo_return(zoo, x);
 }
 
-#define RESNET(depth, index, scalars)                                                                                  \
-  static const struct anas_zoo_entry resnet##depth = {                                                                 \
-      .name = "resnet" #depth,                                                                                         \
-      .summary = "residual network of " #depth " layers; small stem below 64 pixels",                                  \
+#define RESNET(id, title, index, scalars, about)                                                                       \
+  static const struct anas_zoo_entry resnet##id = {                                                                    \
+      .name = "resnet" title,                                                                                          \
+      .summary = about,                                                                                                \
       .params = (scalars),                                                                                             \
       .reference = {32, 32, 3, 10},                                                                                    \
       .build = build_resnet,                                                                                           \
       .variant = (index),                                                                                              \
   }
 
-RESNET(18, 0, 11178058);
-RESNET(34, 1, 21286218);
-RESNET(50, 2, 23524938);
-RESNET(101, 3, 42517066);
-RESNET(152, 4, 58160714);
+RESNET(18, "18", 0, 11178058, "residual network of 18 layers; small stem below 64 pixels");
+RESNET(34, "34", 1, 21286218, "residual network of 34 layers");
+RESNET(50, "50", 2, 23524938, "residual network of 50 layers, bottleneck blocks");
+RESNET(101, "101", 3, 42517066, "residual network of 101 layers, bottleneck blocks");
+RESNET(152, "152", 4, 58160714, "residual network of 152 layers, bottleneck blocks");
+RESNET(200, "200", 5, 62641738, "residual network of 200 layers, bottleneck blocks");
+RESNET(18_plain, "18-plain", 6, 11173962, "the usual ResNet-18 for CIFAR: no pooling in the stem");
+RESNET(34_plain, "34-plain", 7, 21282122, "the usual ResNet-34 for CIFAR: no pooling in the stem");
 
-const struct anas_zoo_entry *const zoo_resnet[] = {&resnet18, &resnet34, &resnet50, &resnet101, &resnet152, NULL};
+const struct anas_zoo_entry *const zoo_resnet[] = {&resnet18,  &resnet34,       &resnet50,       &resnet101, &resnet152,
+                                                   &resnet200, &resnet18_plain, &resnet34_plain, NULL};

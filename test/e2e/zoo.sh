@@ -13,15 +13,19 @@ fail() {
   exit 1
 }
 
-# Every network of --list is accepted by mlir-opt, whose output is accepted again and is stable.
-names=$("$zoo" --list | sed -n '2,/^$/s/ .*//p')
-[ "$(echo "$names" | wc -w)" -ge 6 ] || fail "--list shows: $names"
-for name in $names; do
+# Every network of --list is accepted by mlir-opt, whose output reads back as the same network; anas-opt counts the
+# parameters that --list shows.
+"$zoo" --list | sed -n "2,/^$/p" | grep . >"$scratch/list"
+[ "$(wc -l <"$scratch/list")" -ge 17 ] || fail "--list shows: $(cat "$scratch/list")"
+while read -r name params input classes summary; do
   "$zoo" "$name" -o "$scratch/net.mlir"
   "$mlir_opt" --irdl-file="$irdl" "$scratch/net.mlir" -o "$scratch/once.mlir"
-  "$mlir_opt" --irdl-file="$irdl" "$scratch/once.mlir" -o "$scratch/twice.mlir"
-  cmp "$scratch/once.mlir" "$scratch/twice.mlir"
-done
+  anas-opt "$scratch/net.mlir" --anas-infer-shapes --anas-cost -o "$scratch/cost.mlir"
+  anas-opt "$scratch/once.mlir" --anas-infer-shapes --anas-cost | cmp - "$scratch/cost.mlir"
+  grep -q "anas.params = $params : i64" "$scratch/cost.mlir" || fail "$name has other than $params parameters"
+  grep -q "func.func @main(%arg0: tensor<?x${input}xf32>) -> tensor<?x${classes}xf32>" "$scratch/net.mlir" ||
+    fail "$name does not take $input images in $classes classes ($summary)"
+done <"$scratch/list"
 
 # Image size and classes reach the types.
 "$zoo" cnn --input 28x28x1 --classes 7 | grep -q 'func.func @main(%arg0: tensor<?x28x28x1xf32>) -> tensor<?x7xf32>' ||

@@ -14,12 +14,12 @@ static const char help[] = "OVERVIEW: anas network zoo\n"
                            "       anas-zoo --list\n"
                            "\n"
                            "NETWORK:\n"
-                           "  --input HxWxC   image size (default 32x32x3)\n"
-                           "  --classes N     number of classes (default 10)\n"
+                           "  --input HxWxC   image size (default: the one --list shows)\n"
+                           "  --classes N     number of classes (default: the one --list shows)\n"
                            "\n"
                            "OUTPUT:\n"
                            "  -o FILE         where to write the module; - is standard output (the default)\n"
-                           "  --list          list the networks with their number of parameters\n"
+                           "  --list          list the networks with parameters, image size and classes\n"
                            "\n"
                            "GENERAL:\n"
                            "  --help          this text\n"
@@ -27,6 +27,7 @@ static const char help[] = "OVERVIEW: anas network zoo\n"
                            "\n"
                            "EXAMPLES:\n"
                            "  anas-zoo resnet18 -o resnet18.mlir\n"
+                           "  anas-zoo vit-ti/4 --input 16x16x3 --classes 5 -o vit.mlir\n"
                            "  anas-zoo cnn --input 28x28x1 --classes 10 | anas-opt --anas-infer-properties\n";
 
 static int fail(void) {
@@ -60,18 +61,28 @@ static bool read_input(const char *text, struct anas_zoo_size *size) {
 static int list(void) {
   int count;
   const struct anas_zoo_entry *const *entries = anas_zoo_table(&count);
-  printf("%-12s %12s  %s\n", "name", "parameters", "");
-  for (int i = 0; i < count; i++)
-    printf("%-12s %12lld  %s\n", entries[i]->name, (long long)entries[i]->params, entries[i]->summary);
-  const struct anas_zoo_size *size = &entries[0]->reference;
-  printf("\nTrainable parameters for %lldx%lldx%lld images in %lld classes, unless the summary says otherwise.\n",
-         (long long)size->height, (long long)size->width, (long long)size->channels, (long long)size->classes);
+  printf("%-14s %11s  %-9s %7s  %s\n", "name", "parameters", "input", "classes", "");
+  for (int i = 0; i < count; i++) {
+    const struct anas_zoo_size *size = &entries[i]->reference;
+    char input[64];
+    snprintf(input, sizeof input, "%lldx%lldx%lld", (long long)size->height, (long long)size->width,
+             (long long)size->channels);
+    printf("%-14s %11lld  %-9s %7lld  %s\n", entries[i]->name, (long long)entries[i]->params, input,
+           (long long)size->classes, entries[i]->summary);
+  }
+  printf("\nTrainable parameters for the image size and number of classes shown, which are the defaults.\n");
   return fflush(stdout) ? 1 : 0;
 }
 
+// size: 0 where the network's own applies.
 static int write_network(const char *name, const struct anas_zoo_size *size, const char *output) {
+  const struct anas_zoo_entry *entry;
+  if (anas_zoo_find(name, &entry)) return fail();
+  struct anas_zoo_size want = entry->reference;
+  if (size->height) want = (struct anas_zoo_size){size->height, size->width, size->channels, want.classes};
+  if (size->classes) want.classes = size->classes;
   struct anas_model *model;
-  if (anas_zoo_build(name, size->height, size->width, size->channels, size->classes, &model)) return fail();
+  if (anas_zoo_build(name, want.height, want.width, want.channels, want.classes, &model)) return fail();
   struct anas_strbuf text = {0};
   anas_model_print(model, &text);
   anas_status status = anas_file_write(output, text.data, text.size);
@@ -87,7 +98,7 @@ int main(int argc, char **argv) {
       {"list", no_argument, NULL, OPTION_LIST},         {"help", no_argument, NULL, OPTION_HELP},
       {"version", no_argument, NULL, OPTION_VERSION},   {NULL, 0, NULL, 0},
   };
-  struct anas_zoo_size size = {32, 32, 3, 10};
+  struct anas_zoo_size size = {0};
   const char *output = "-";
   opterr = 0;
   for (int option; (option = getopt_long(argc, argv, ":o:h", options, NULL)) != -1;) {
