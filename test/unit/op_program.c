@@ -135,6 +135,7 @@ void program_init(MlirContext context, const struct instance *instance, bool tra
     MlirValue value = add_argument(p, &instance->type[i], &p->input[i]);
     *(i < op->num_operands ? &t.operand[i] : &t.param[i - op->num_operands]) = value;
   }
+  if (instance->tied) t.operand[1] = t.operand[0];
   for (int i = 0; i < op->num_operands; i++)
     t.need_operand[i] = true;
   struct anas_shape seed = {.rank = 1, .element = ANAS_I64, .dim = {1}};

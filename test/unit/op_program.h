@@ -18,6 +18,7 @@ struct instance {
   int num_params, num_inputs;
   struct anas_shape type[MAX_INPUTS];
   double *value[MAX_INPUTS];
+  bool tied; // operand 1 is the value of operand 0; set by the test
 };
 
 double next_random(uint64_t *state); // in [-1, 1)

@@ -188,6 +188,70 @@ static void mean(ARGUMENTS) {
   }
 }
 
+// ---- contractions
+
+// A term of an equation with a character for every dimension: those of the ellipsis are digits, 7 for the last.
+static void expand_term(const char *equation, int term, int rank, char *out) {
+  for (; term; term--)
+    equation = strpbrk(equation, ",>") + 1;
+  int length = (int)strcspn(equation, ",-"), labels = 0, num = 0;
+  for (int i = 0; i < length; i++)
+    labels += equation[i] != ' ' && equation[i] != '.';
+  for (int i = 0; i < length; i++) {
+    if (equation[i] == '.' && i && equation[i - 1] == '.') continue;
+    if (equation[i] == '.')
+      for (int k = rank - labels; k > 0; k--)
+        out[num++] = (char)('8' - k);
+    else if (equation[i] != ' ')
+      out[num++] = equation[i];
+  }
+  if (num != rank) abort();
+}
+
+// Loops over all labels as the digits of a number; y += a * b.
+static void contract(const char *equation, const struct anas_shape *shapes, const double *const *in, double *y) {
+  char term[3][ANAS_MAX_RANK], label[3 * ANAS_MAX_RANK];
+  int64_t extent[3 * ANAS_MAX_RANK], iterations = 1;
+  int labels = 0;
+  for (int t = 0; t < 3; t++) {
+    expand_term(equation, t, shapes[t].rank, term[t]);
+    for (int d = 0; d < shapes[t].rank; d++) {
+      int l = 0;
+      while (l < labels && label[l] != term[t][d])
+        l++;
+      if (l == labels) {
+        label[labels] = term[t][d];
+        extent[labels++] = 1;
+      }
+      if (shapes[t].dim[d] > extent[l]) extent[l] = shapes[t].dim[d];
+    }
+  }
+  for (int l = 0; l < labels; l++)
+    iterations *= extent[l];
+  memset(y, 0, (size_t)anas_shape_elements(&shapes[2]) * sizeof *y);
+  for (int64_t i = 0; i < iterations; i++) {
+    int64_t at[3] = {0}, rest = i, digit[3 * ANAS_MAX_RANK];
+    for (int l = 0; l < labels; l++) {
+      digit[l] = rest % extent[l];
+      rest /= extent[l];
+    }
+    for (int t = 0; t < 3; t++)
+      for (int d = 0; d < shapes[t].rank; d++) {
+        int l = 0;
+        while (label[l] != term[t][d])
+          l++;
+        at[t] = at[t] * shapes[t].dim[d] + (shapes[t].dim[d] == 1 ? 0 : digit[l]);
+      }
+    y[at[2]] += in[0][at[0]] * in[1][at[1]];
+  }
+}
+
+static void einsum(ARGUMENTS) {
+  UNUSED;
+  struct anas_shape shapes[] = {op->operand[0], op->operand[1], *result};
+  contract(attr(op, "equation")->value.text, shapes, in, y);
+}
+
 // ---- elementwise
 
 // Element of an operand that numpy broadcasting pairs with element i of the result.
@@ -238,10 +302,11 @@ op_reference op_reference_find(const char *name) {
     const char *name;
     op_reference reference;
   } references[] = {
-      {"conv", conv},   {"dense", dense},     {"avg_pool", avg_pool}, {"max_pool", max_pool},
-      {"mean", mean},   {"softmax", softmax}, {"identity", identity}, {"batch_norm", batch_norm},
-      {"add", add},     {"mul", mul},         {"relu", relu},         {"sigmoid", sigmoid},
-      {"swish", swish}, {"gelu", gelu},       {"flatten", flatten},   {"scalar_mul", scalar_mul},
+      {"conv", conv},     {"dense", dense},     {"avg_pool", avg_pool}, {"max_pool", max_pool},
+      {"mean", mean},     {"softmax", softmax}, {"identity", identity}, {"batch_norm", batch_norm},
+      {"add", add},       {"mul", mul},         {"relu", relu},         {"sigmoid", sigmoid},
+      {"swish", swish},   {"gelu", gelu},       {"flatten", flatten},   {"scalar_mul", scalar_mul},
+      {"einsum", einsum},
   };
   for (size_t i = 0; i < sizeof references / sizeof *references; i++)
     if (!strcmp(references[i].name, name)) return references[i].reference;

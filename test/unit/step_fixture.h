@@ -48,6 +48,29 @@ static const char fixture_mlp[] =
     "  return %3 : tensor<?x10xf32>\n"
     "}\n";
 
+// Attention without reshapes, and a product of a value with itself.
+static const char fixture_attention[] =
+    "func.func @main(%image: tensor<?x5x2x3xf32>) -> tensor<?x4xf32> {\n"
+    "  %q = \"anas.dense\"(%image) {anas.name = \"q\", features = 7 : i64} : (tensor<?x5x2x3xf32>) -> "
+    "tensor<?x5x2x7xf32>\n"
+    "  %k = \"anas.dense\"(%image) {anas.name = \"k\", features = 7 : i64} : (tensor<?x5x2x3xf32>) -> "
+    "tensor<?x5x2x7xf32>\n"
+    "  %v = \"anas.dense\"(%image) {anas.name = \"v\", features = 7 : i64} : (tensor<?x5x2x3xf32>) -> "
+    "tensor<?x5x2x7xf32>\n"
+    "  %s = \"anas.scalar_mul\"(%q) : (tensor<?x5x2x7xf32>) -> tensor<?x5x2x7xf32>\n"
+    "  %0 = \"anas.einsum\"(%s, %k) {equation = \"...qhd,...khd->...hqk\"} : (tensor<?x5x2x7xf32>, "
+    "tensor<?x5x2x7xf32>) -> tensor<?x2x5x5xf32>\n"
+    "  %1 = \"anas.softmax\"(%0) : (tensor<?x2x5x5xf32>) -> tensor<?x2x5x5xf32>\n"
+    "  %2 = \"anas.einsum\"(%1, %v) {equation = \"...hqk,...khd->...qhd\"} : (tensor<?x2x5x5xf32>, "
+    "tensor<?x5x2x7xf32>) -> tensor<?x5x2x7xf32>\n"
+    "  %3 = \"anas.einsum\"(%2, %2) {equation = \"nqhd,nqhe->nde\"} : (tensor<?x5x2x7xf32>, tensor<?x5x2x7xf32>) -> "
+    "tensor<?x7x7xf32>\n"
+    "  %4 = \"anas.einsum\"(%3, %3) {equation = \"nde,nde->nd\"} : (tensor<?x7x7xf32>, tensor<?x7x7xf32>) -> "
+    "tensor<?x7xf32>\n"
+    "  %5 = \"anas.dense\"(%4) {anas.name = \"head\", features = 4 : i64} : (tensor<?x7xf32>) -> tensor<?x4xf32>\n"
+    "  return %5 : tensor<?x4xf32>\n"
+    "}\n";
+
 // The training step of an architecture given as text.
 static inline anas_status fixture_train_step(MlirContext context, const char *text, MlirModule *out) {
   MlirModule module;

@@ -205,6 +205,11 @@ static void dense_network(void **state) { // with tensors of one element, smalle
   check_network(fixture_mlp);
 }
 
+static void attention_network(void **state) {
+  (void)state;
+  check_network(fixture_attention);
+}
+
 static void output_is_deterministic(void **state) {
   (void)state;
   struct anas_strbuf text[2] = {{0}};
@@ -230,6 +235,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(convolutional_network),
       cmocka_unit_test(dense_network),
+      cmocka_unit_test(attention_network),
       cmocka_unit_test(output_is_deterministic),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,6 +155,47 @@ static void gradients_equal_finite_differences(void **state) {
   assert_true(checked >= 20);
 }
 
+// Binary ops whose operands have one type, applied to one value: both gradients together are its gradient.
+static void check_tied(const struct anas_op_def *def, const struct anas_sample *sample) {
+  struct instance instance;
+  struct program forward, both;
+  struct nest_memory memory;
+  instance_init(context, def, sample, &instance);
+  instance.tied = true;
+  program_init(context, &instance, true, false, &forward);
+  program_init(context, &instance, true, true, &both);
+  double *weights = random_values(anas_shape_elements(&instance.result), 0, 1, 77);
+  program_run(&both, &instance, weights, 1, &memory);
+  int64_t count = anas_shape_elements(&instance.type[0]);
+  union nest_cell *sum = anas_calloc((size_t)count, sizeof *sum);
+  for (int k = 0; k < 2; k++)
+    for (int64_t i = 0; i < count; i++)
+      sum[i].f += nest_memory_buffer(&memory, both.gradient[k])[i].f;
+  check_input(&forward, &instance, weights, 0, sum, sample, 10);
+  free(sum);
+  nest_memory_deinit(&memory);
+  free(weights);
+  program_deinit(&forward);
+  program_deinit(&both);
+  instance_deinit(&instance);
+}
+
+static void gradients_of_one_value_twice(void **state) {
+  (void)state;
+  int count, checked = 0;
+  const struct anas_op_def *const *defs = anas_op_table(&count);
+  for (int d = 0; d < count; d++) {
+    if (defs[d]->level != ANAS_ARCHITECTURE || !defs[d]->backward || defs[d]->num_operands != 2) continue;
+    for (int i = 0; i < defs[d]->num_samples; i++) {
+      const struct anas_sample *sample = &defs[d]->samples[i];
+      if (strcmp(sample->operand[0], sample->operand[1]) != 0) continue;
+      check_tied(defs[d], sample);
+      checked++;
+    }
+  }
+  assert_true(checked >= 3);
+}
+
 // ---- pooling over many shapes
 
 // False if the window does not fit.
@@ -387,6 +428,7 @@ int main(void) {
       cmocka_unit_test(samples_are_well_typed),
       cmocka_unit_test(forward_equals_definition),
       cmocka_unit_test(gradients_equal_finite_differences),
+      cmocka_unit_test(gradients_of_one_value_twice),
       cmocka_unit_test(dependencies_equal_execution),
       cmocka_unit_test(every_pooling_geometry),
       cmocka_unit_test(dropout_masks),
