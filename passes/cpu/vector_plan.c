@@ -171,6 +171,7 @@ static void choose_tiles(struct anas_vector_plan *plan) {
   if (plan->num_accumulating == 0 || plan->lane_reduces || body_cost(nest) > 8 || anas_cpu_needs_fill(nest) ||
       outputs == 0 || outputs != nest->num_operands - nest->num_in) // 0: they are all updated in memory
     return;
+  assert(outputs > 0); // every kernel function writes something
   bool taken[ANAS_CPU_LOOPS] = {false};
   for (int round = 0; round < plan->num_free; round++) {
     int loop = -1; // the fastest loop left

@@ -61,8 +61,8 @@ static const struct flag debugging[] = {
     {0},
 };
 static const struct flag listing[] = {
-    {"list-ops", "json", OPTIONAL_VALUE, AT(list_ops), "list the ops of the dialect, with attributes"},
-    {"list-passes", "json", OPTIONAL_VALUE, AT(list_passes), "list the anas passes, with options"},
+    {"list-ops", "json|markdown", OPTIONAL_VALUE, AT(list_ops), "list the ops of the dialect, with attributes"},
+    {"list-passes", "json|markdown", OPTIONAL_VALUE, AT(list_passes), "list the anas passes, with options"},
     {"show-irdl", NULL, SWITCH, AT(show_irdl), "print the IRDL definition (for mlir-opt --irdl-file=)"},
     {"help", NULL, SWITCH, AT(help), "print this text"},
     {"version", NULL, SWITCH, AT(version), "print versions"},
@@ -98,6 +98,14 @@ anas_status opt_unknown_argument(const char *argument) {
   return anas_fail(ANAS_INVALID, "unknown argument '--%s'; did you mean '--%s'?", name, nearest.best);
 }
 
+// Is value one of "a|b|c"?
+static bool is_choice(const char *value, const char *choices) {
+  size_t size = strlen(value);
+  for (; *choices; choices += strcspn(choices, "|"), choices += *choices == '|')
+    if (strcspn(choices, "|") == size && !memcmp(value, choices, size)) return true;
+  return false;
+}
+
 static anas_status set_flag(struct opt_flags *out, const struct flag *flag, const char *value) {
   char *field = (char *)out + flag->offset;
   switch (flag->kind) {
@@ -110,7 +118,7 @@ static anas_status set_flag(struct opt_flags *out, const struct flag *flag, cons
     return ANAS_OK;
   }
   case OPTIONAL_VALUE:
-    if (value && strcmp(value, flag->metavar))
+    if (value && !is_choice(value, flag->metavar))
       return anas_fail(ANAS_INVALID, "--%s takes no value or '=%s', got '%s'", flag->name, flag->metavar, value);
     *(const char **)field = value ? value : "";
     return ANAS_OK;

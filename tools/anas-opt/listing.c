@@ -9,16 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const attr_kinds[] = {
+const char *const opt_attr_kinds[] = {
     [ANAS_ATTR_INT] = "int",   [ANAS_ATTR_FLOAT] = "float",   [ANAS_ATTR_BOOL] = "bool", [ANAS_ATTR_INTS] = "ints",
     [ANAS_ATTR_ENUM] = "enum", [ANAS_ATTR_DIM] = "dimension", [ANAS_ATTR_TEXT] = "text",
 };
 static const char *const linearities[] = {
     [ANAS_LINEAR] = "linear", [ANAS_NONLINEAR] = "nonlinear", [ANAS_NEUTRAL] = "neutral"};
-static const char *const option_kinds[] = {[ANAS_OPTION_INT] = "int",
-                                           [ANAS_OPTION_FLOAT] = "float",
-                                           [ANAS_OPTION_BOOL] = "bool",
-                                           [ANAS_OPTION_STRING] = "string"};
+const char *const opt_option_kinds[] = {[ANAS_OPTION_INT] = "int",
+                                        [ANAS_OPTION_FLOAT] = "float",
+                                        [ANAS_OPTION_BOOL] = "bool",
+                                        [ANAS_OPTION_STRING] = "string"};
 
 static json_t *attr_value(const struct anas_attr_def *def, const struct anas_attr *attr) {
   if (!attr->present) return json_null();
@@ -53,7 +53,7 @@ static json_t *op_json(const struct anas_op_def *def) {
   json_t *attrs = json_array();
   for (int i = 0; i < def->num_attrs; i++) {
     const struct anas_attr_def *a = &def->attrs[i];
-    json_t *attr = json_pack("{s:s, s:s, s:b, s:o, s:s}", "name", a->name, "kind", attr_kinds[a->kind], "required",
+    json_t *attr = json_pack("{s:s, s:s, s:b, s:o, s:s}", "name", a->name, "kind", opt_attr_kinds[a->kind], "required",
                              a->required, "default", attr_value(a, &a->fallback), "doc", a->doc ? a->doc : "");
     if (a->kind == ANAS_ATTR_ENUM) {
       json_t *choices = json_array();
@@ -90,7 +90,7 @@ static void add_json(json_t *value /* consumed */, struct anas_strbuf *out) {
 }
 
 static void add_attr_line(const struct anas_attr_def *a, struct anas_strbuf *out) {
-  anas_strbuf_addf(out, "      %-16s %s", a->name, attr_kinds[a->kind]);
+  anas_strbuf_addf(out, "      %-16s %s", a->name, opt_attr_kinds[a->kind]);
   if (a->required) {
     anas_strbuf_adds(out, ", required");
   } else if (a->fallback.present) {
@@ -140,10 +140,11 @@ void opt_list_passes(bool json, struct anas_strbuf *out) {
     for (const struct anas_pass_option *o = table[i]->options; o && o->name; o++) {
       const char *fallback = o->fallback ? o->fallback : "";
       if (!json)
-        anas_strbuf_addf(out, "      %s=<%s>  %s (default %s)\n", o->name, option_kinds[o->kind], o->doc ? o->doc : "",
-                         *fallback ? fallback : "\"\"");
-      json_array_append_new(options, json_pack("{s:s, s:s, s:s, s:s}", "name", o->name, "kind", option_kinds[o->kind],
-                                               "default", fallback, "doc", o->doc ? o->doc : ""));
+        anas_strbuf_addf(out, "      %s=<%s>  %s (default %s)\n", o->name, opt_option_kinds[o->kind],
+                         o->doc ? o->doc : "", *fallback ? fallback : "\"\"");
+      json_array_append_new(options,
+                            json_pack("{s:s, s:s, s:s, s:s}", "name", o->name, "kind", opt_option_kinds[o->kind],
+                                      "default", fallback, "doc", o->doc ? o->doc : ""));
     }
     json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "argument", table[i]->argument, "summary",
                                           table[i]->summary, "options", options));

@@ -27,9 +27,15 @@ static bool answer(const struct opt_flags *flags, struct anas_strbuf *out) {
     LLVMGetVersion(&major, &minor, &patch);
     anas_strbuf_addf(out, "anas-opt %s (LLVM/MLIR %u.%u.%u)\n", ANAS_VERSION, major, minor, patch);
   } else if (flags->list_ops) {
-    opt_list_ops(!strcmp(flags->list_ops, "json"), out);
+    if (strcmp(flags->list_ops, "markdown") != 0)
+      opt_list_ops(!strcmp(flags->list_ops, "json"), out);
+    else
+      opt_markdown_ops(out);
   } else if (flags->list_passes) {
-    opt_list_passes(!strcmp(flags->list_passes, "json"), out);
+    if (strcmp(flags->list_passes, "markdown") != 0)
+      opt_list_passes(!strcmp(flags->list_passes, "json"), out);
+    else
+      opt_markdown_passes(out);
   } else if (flags->show_irdl) {
     anas_irdl_text(out);
   } else {

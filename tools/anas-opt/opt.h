@@ -26,7 +26,7 @@ struct opt_flags {
   bool timing, statistics, dump_pipeline;
   const char *seed;
   bool help, version, show_irdl;
-  const char *list_ops, *list_passes; // null, "", "json"
+  const char *list_ops, *list_passes; // null, "", "json", "markdown"
 };
 
 anas_status opt_flags_parse(int argc, char **argv, struct opt_flags *out);
@@ -58,8 +58,14 @@ int opt_expectations_finish(struct opt_expectations *expectations);
 
 // ---- listings (listing.c)
 
+extern const char *const opt_attr_kinds[], *const opt_option_kinds[]; // names of the kinds
 void opt_list_ops(bool json, struct anas_strbuf *out);
 void opt_list_passes(bool json, struct anas_strbuf *out);
+
+// ---- the same as reference pages (markdown.c)
+
+void opt_markdown_ops(struct anas_strbuf *out);
+void opt_markdown_passes(struct anas_strbuf *out);
 
 // ---- one chunk through the pipeline (process.c)
 
