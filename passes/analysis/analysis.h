@@ -5,6 +5,7 @@
 #define ANAS_PASSES_ANALYSIS_H
 
 #include "dialect/model.h"
+#include "passes/analysis/reads.h"
 
 // Pairing of input dimension i (row) with output dimension j (column), ordered by strength (spec 2.4).
 enum anas_pairing { ANAS_PAIR_NONE = 0, ANAS_PAIR_ONE = 1, ANAS_PAIR_MANY = 2, ANAS_PAIR_ALL = 3 };
