@@ -175,6 +175,56 @@ static anas_status read_dim(const struct anas_attr_def *def, MlirAttribute attri
   return ANAS_OK;
 }
 
+static anas_status read_dims_entry(const struct anas_attr_def *def, MlirAttribute attribute, int operand0_rank,
+                                   bool first, int64_t *out) {
+  if (mlirAttributeIsAString(attribute)) {
+    MlirStringRef text = mlirStringAttrGetValue(attribute);
+    return anas_dims_parse_entry(text.data, text.length, first, out);
+  }
+  int64_t number;
+  if (is_plain_integer(attribute, &number)) {
+    ANAS_RETURN_IF_ERROR(anas_dims_check_entry(number));
+    *out = number;
+    return ANAS_OK;
+  }
+  struct anas_dim_expr dim;
+  ANAS_RETURN_IF_ERROR(read_dim(def, attribute, operand0_rank, &dim));
+  if (dim.div > ANAS_MAX_DIMS_FACTOR || dim.mul > ANAS_MAX_DIMS_FACTOR)
+    return wrong_kind(def, attribute, "a smaller divisor and factor");
+  *out = dim.relative ? anas_dims_pack(&dim) : dim.constant;
+  return ANAS_OK;
+}
+
+static anas_status read_dims(const struct anas_attr_def *def, MlirAttribute attribute, int operand0_rank,
+                             struct anas_ints *out) {
+  struct anas_ints dims = {0};
+  intptr_t count = mlirAttributeIsAArray(attribute) ? mlirArrayAttrGetNumElements(attribute) : 0;
+  if (mlirAttributeIsADenseI64Array(attribute)) {
+    ANAS_RETURN_IF_ERROR(read_ints(def, attribute, &dims));
+    for (int i = 0; i < dims.count; i++)
+      ANAS_RETURN_IF_ERROR(anas_dims_check_entry(dims.value[i]));
+    *out = dims;
+    return ANAS_OK;
+  }
+  if (count < 1 || count > ANAS_MAX_RANK)
+    return wrong_kind(def, attribute, "a list of 1 to 8 extents like [\"B\", -1, \"S:-1%3\"]");
+  for (intptr_t i = 0; i < count; i++) {
+    anas_status status =
+        read_dims_entry(def, mlirArrayAttrGetElement(attribute, i), operand0_rank, i == 0, &dims.value[i]);
+    if (status) return anas_fail_context(status, "entry %d of attribute '%s': ", (int)i, def->name);
+  }
+  dims.count = (int)count;
+  *out = dims;
+  return ANAS_OK;
+}
+
+static anas_status read_init(const struct anas_attr_def *def, MlirAttribute attribute, struct anas_init *out) {
+  if (!mlirAttributeIsAString(attribute)) return wrong_kind(def, attribute, "an initialiser like \"normal(0.02)\"");
+  MlirStringRef text = mlirStringAttrGetValue(attribute);
+  anas_status status = anas_init_parse(text.data, text.length, out);
+  return status ? anas_fail_context(status, "attribute '%s': ", def->name) : ANAS_OK;
+}
+
 anas_status anas_attr_from_mlir(const struct anas_attr_def *def, MlirAttribute attribute, int operand0_rank,
                                 struct anas_attr *out) {
   struct anas_attr attr = {.present = true};
@@ -191,6 +241,8 @@ anas_status anas_attr_from_mlir(const struct anas_attr_def *def, MlirAttribute a
   case ANAS_ATTR_ENUM: ANAS_RETURN_IF_ERROR(read_enum(def, attribute, &attr.value.i)); break;
   case ANAS_ATTR_TEXT: ANAS_RETURN_IF_ERROR(read_text(def, attribute, attr.value.text)); break;
   case ANAS_ATTR_DIM: ANAS_RETURN_IF_ERROR(read_dim(def, attribute, operand0_rank, &attr.value.dim)); break;
+  case ANAS_ATTR_DIMS: ANAS_RETURN_IF_ERROR(read_dims(def, attribute, operand0_rank, &attr.value.ints)); break;
+  case ANAS_ATTR_INIT: ANAS_RETURN_IF_ERROR(read_init(def, attribute, &attr.value.init)); break;
   }
   *out = attr;
   return ANAS_OK;
@@ -314,6 +366,29 @@ static void print_dim(const struct anas_dim_expr *dim, int operand0_rank, struct
   anas_strbuf_adds(out, ")>");
 }
 
+static void print_dims(const struct anas_ints *dims, struct anas_strbuf *out) {
+  for (int i = 0; i < dims->count; i++) {
+    char text[64];
+    struct anas_dim_expr dim = anas_dims_unpack(dims->value[i]);
+    anas_strbuf_adds(out, i ? ", " : "[");
+    if (dims->value[i] == ANAS_DIMS_BATCH) {
+      anas_strbuf_adds(out, "\"B\"");
+    } else if (anas_dims_is_packed(dims->value[i])) {
+      anas_dim_text(&dim, text);
+      anas_strbuf_addf(out, "\"%s\"", text);
+    } else {
+      anas_strbuf_addf(out, "%lld", (long long)dims->value[i]);
+    }
+  }
+  anas_strbuf_adds(out, "]");
+}
+
+static void print_init(const struct anas_init *init, struct anas_strbuf *out) {
+  char text[96];
+  anas_init_text(init, text);
+  anas_print_quoted(text, out);
+}
+
 void anas_attr_print(const struct anas_attr_def *def, const struct anas_attr *attr, int operand0_rank,
                      struct anas_strbuf *out) {
   switch (def->kind) {
@@ -333,6 +408,8 @@ void anas_attr_print(const struct anas_attr_def *def, const struct anas_attr *at
   case ANAS_ATTR_ENUM: anas_print_quoted(def->choices[attr->value.i], out); break;
   case ANAS_ATTR_TEXT: anas_print_quoted(attr->value.text, out); break;
   case ANAS_ATTR_DIM: print_dim(&attr->value.dim, operand0_rank, out); break;
+  case ANAS_ATTR_DIMS: print_dims(&attr->value.ints, out); break;
+  case ANAS_ATTR_INIT: print_init(&attr->value.init, out); break;
   }
 }
 
@@ -345,7 +422,9 @@ bool anas_attr_equal(const struct anas_attr_def *def, const struct anas_attr *a,
   case ANAS_ATTR_FLOAT: return a->value.f == b->value.f;
   case ANAS_ATTR_TEXT: return !strcmp(a->value.text, b->value.text);
   case ANAS_ATTR_BOOL: return a->value.b == b->value.b;
+  case ANAS_ATTR_INIT: return anas_init_equal(&a->value.init, &b->value.init);
   case ANAS_ATTR_INTS:
+  case ANAS_ATTR_DIMS:
     return a->value.ints.count == b->value.ints.count &&
            !memcmp(a->value.ints.value, b->value.ints.value, (size_t)a->value.ints.count * sizeof(int64_t));
   case ANAS_ATTR_DIM: {

@@ -17,6 +17,16 @@ void anas_dim_text(const struct anas_dim_expr *dim, char out[64]);
 anas_status anas_dim_resolve(const struct anas_dim_expr *dim, const struct anas_shape *operands, int num_operands,
                              int64_t *out_value);
 
+// An extent of an operand as an entry of ANAS_ATTR_DIMS, and back. Divisor and factor are at most ANAS_MAX_DIMS_FACTOR.
+#define ANAS_MAX_DIMS_FACTOR ((1 << 24) - 1)
+int64_t anas_dims_pack(const struct anas_dim_expr *dim);
+bool anas_dims_is_packed(int64_t entry);
+struct anas_dim_expr anas_dims_unpack(int64_t entry);
+// One entry as text: "B", "S:-1%3", or a number of at least 1, or -1.
+anas_status anas_dims_parse_entry(const char *text, size_t length, bool first, int64_t *out);
+// A number as an entry.
+anas_status anas_dims_check_entry(int64_t entry);
+
 // One attribute by its definition. operand0_rank checks affine maps; 0: unknown.
 anas_status anas_attr_from_mlir(const struct anas_attr_def *def, MlirAttribute attribute, int operand0_rank,
                                 struct anas_attr *out);

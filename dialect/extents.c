@@ -126,6 +126,57 @@ anas_status anas_dim_resolve(const struct anas_dim_expr *dim, const struct anas_
   return ANAS_OK;
 }
 
+// ---- entries of shapes
+
+#define PACKED (INT64_C(1) << 62)
+
+int64_t anas_dims_pack(const struct anas_dim_expr *dim) {
+  return PACKED | (int64_t)dim->operand << 56 | (int64_t)(dim->axis + ANAS_MAX_RANK) << 48 | dim->div << 24 | dim->mul;
+}
+
+bool anas_dims_is_packed(int64_t entry) {
+  return entry >= PACKED;
+}
+
+struct anas_dim_expr anas_dims_unpack(int64_t entry) {
+  return (struct anas_dim_expr){.relative = true,
+                                .operand = (int)(entry >> 56 & 0xf),
+                                .axis = (int)(entry >> 48 & 0xff) - ANAS_MAX_RANK,
+                                .div = entry >> 24 & ANAS_MAX_DIMS_FACTOR,
+                                .mul = entry & ANAS_MAX_DIMS_FACTOR};
+}
+
+anas_status anas_dims_check_entry(int64_t entry) {
+  if (entry != ANAS_DIMS_REST && (entry < 1 || entry > ANAS_MAX_EXAMPLE_ELEMENTS))
+    return anas_fail(ANAS_INVALID,
+                     "%lld is no extent; write a positive integer, -1 for what is left, or \"B\" in front",
+                     (long long)entry);
+  return ANAS_OK;
+}
+
+anas_status anas_dims_parse_entry(const char *text, size_t length, bool first, int64_t *out) {
+  struct anas_dim_expr dim;
+  if (length == 1 && text[0] == 'B') {
+    if (!first) return anas_fail(ANAS_INVALID, "\"B\", the batch, can only be the first extent");
+    *out = ANAS_DIMS_BATCH;
+    return ANAS_OK;
+  }
+  if (length == 2 && !memcmp(text, "-1", 2)) {
+    *out = ANAS_DIMS_REST;
+    return ANAS_OK;
+  }
+  ANAS_RETURN_IF_ERROR(anas_dim_parse(text, length, &dim));
+  if (!dim.relative) {
+    *out = dim.constant;
+    return ANAS_OK;
+  }
+  if (dim.div > ANAS_MAX_DIMS_FACTOR || dim.mul > ANAS_MAX_DIMS_FACTOR)
+    return anas_fail(ANAS_INVALID, "divisor and factor of \"%.*s\" may be %d at most", (int)length, text,
+                     ANAS_MAX_DIMS_FACTOR);
+  *out = anas_dims_pack(&dim);
+  return ANAS_OK;
+}
+
 // ---- types
 
 anas_status anas_shape_from_type(MlirType type, struct anas_shape *out) {

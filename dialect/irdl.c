@@ -13,6 +13,8 @@ static const char *attr_constraint(enum anas_attr_kind kind) {
   case ANAS_ATTR_ENUM:
   case ANAS_ATTR_TEXT: return "string";
   case ANAS_ATTR_DIM: return "dim";
+  case ANAS_ATTR_DIMS: return "dims";
+  case ANAS_ATTR_INIT: return "string";
   }
   return "any";
 }
@@ -46,6 +48,13 @@ static void add_attributes(struct anas_strbuf *out, const struct anas_op_def *de
                        "    %%dim%d_text = irdl.base \"#builtin.string\"\n"
                        "    %%dim%d = irdl.any_of(%%dim%d_constant, %%dim%d_map, %%dim%d_text)\n",
                        i, i, i, i, i, i, i);
+      break;
+    case ANAS_ATTR_DIMS:
+      anas_strbuf_addf(out,
+                       "    %%dims%d_list = irdl.base \"#builtin.array\"\n"
+                       "    %%dims%d_array = irdl.base \"#builtin.dense_array\"\n"
+                       "    %%dims%d = irdl.any_of(%%dims%d_list, %%dims%d_array)\n",
+                       i, i, i, i, i);
       break;
     default:
       anas_strbuf_addf(out, "    %%%s%d = irdl.base \"#builtin.%s\"\n", attr_constraint(def->attrs[i].kind), i,

@@ -10,6 +10,7 @@
 #ifndef ANAS_DIALECT_OP_H
 #define ANAS_DIALECT_OP_H
 
+#include "runtime/support/initializer.h"
 #include "runtime/support/status.h"
 
 #include <stdbool.h>
@@ -57,7 +58,14 @@ enum anas_attr_kind {
   ANAS_ATTR_ENUM,  // "SAME"; value.i indexes the choices
   ANAS_ATTR_TEXT,  // "bqhd,bkhd->bhqk"                    value.text
   ANAS_ATTR_DIM,   // 64 : i64, affine_map<(n, h, w, c) -> (c * 2)>, or "S:-1*2" (spec 1.5)            value.dim
+  ANAS_ATTR_DIMS,  // ["B", -1, 3, "S:-1%3"]               value.ints, entries as below
+  ANAS_ATTR_INIT,  // "normal(0.02)" (runtime/support/initializer.h)                                   value.init
 };
+
+// Entries of ANAS_ATTR_DIMS: positive integers, extents of operands (packed, see attributes.h; resolution replaces them
+// by integers), and
+#define ANAS_DIMS_REST INT64_C(-1) // -1: whatever is left
+#define ANAS_DIMS_BATCH INT64_C(0) // "B": the batch of operand 0; only in front
 
 // A positive integer, possibly relative to an extent of an operand: constant, or extent(operand, axis) / div * mul.
 // Resolution fails unless div divides the extent.
@@ -81,6 +89,7 @@ struct anas_attr {
     struct anas_ints ints;
     struct anas_dim_expr dim;
     char text[ANAS_MAX_TEXT];
+    struct anas_init init;
   } value;
 };
 
@@ -105,6 +114,8 @@ struct anas_attr_def {
   { .present = true, .value.f = (x) }
 #define ANAS_BOOL(x)                                                                                                   \
   { .present = true, .value.b = (x) }
+#define ANAS_INIT_OF(x)                                                                                                \
+  { .present = true, .value.init = x }
 #define ANAS_INTS1(x)                                                                                                  \
   {                                                                                                                    \
     .present = true, .value.ints = {.count = 1, .value = {(x)} }                                                       \
@@ -157,7 +168,7 @@ enum anas_role { ANAS_TRAINABLE, ANAS_STATE };
 struct anas_param {
   const char *name; // "kernel": last component of the parameter path
   struct anas_shape shape;
-  const char *init; // "lecun_normal", "zeros", "ones", ... (runtime/init.h)
+  struct anas_init init;
   int64_t fan_in, fan_out;
   enum anas_role role;
 };

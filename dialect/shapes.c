@@ -43,6 +43,13 @@ anas_status anas_node_resolve(const struct anas_node *node, const struct anas_sh
     op.attr[i] = node->attr[i].present ? node->attr[i] : attr->fallback;
     if (!op.attr[i].present) continue;
     if (attr->kind == ANAS_ATTR_INTS) ANAS_RETURN_IF_ERROR(spread_ints(&op, i));
+    for (int k = 0; attr->kind == ANAS_ATTR_DIMS && k < op.attr[i].value.ints.count; k++) {
+      int64_t *entry = &op.attr[i].value.ints.value[k];
+      if (!anas_dims_is_packed(*entry)) continue;
+      struct anas_dim_expr dim = anas_dims_unpack(*entry);
+      anas_status status = anas_dim_resolve(&dim, operands, node->num_operands, entry);
+      if (status) return anas_fail_context(status, "attribute '%s' of 'anas.%s': ", attr->name, def->name);
+    }
     if (attr->kind == ANAS_ATTR_DIM) {
       int64_t value;
       anas_status status = anas_dim_resolve(&op.attr[i].value.dim, operands, node->num_operands, &value);

@@ -8,9 +8,8 @@
 #include <stdint.h>
 
 // Fills every tensor of the parameter buffer. Each tensor has its own random stream derived from seed and its name, so
-// a parameter that survives a mutation starts from the same values. "zeros", "ones"; "lecun_normal", "he_normal":
-// truncated normal, variance 1/fan_in and 2/fan_in; "xavier_uniform": uniform, variance 2/(fan_in + fan_out).
-// ANAS_INVALID names an unknown initialiser.
+// a parameter that survives a mutation starts from the same values. Initialisers are spelled as in
+// support/initializer.h; ANAS_INVALID names an unknown one.
 anas_status anas_init_params(const struct anas_program_image *image, uint64_t seed, void *params);
 
 #endif

@@ -5,8 +5,6 @@
 
 enum { MOMENTUM, EPSILON, SCALE_INIT, NUM_ATTRS };
 
-static const char *const init_choices[] = {"ones", "zeros", NULL};
-
 static const struct anas_attr_def batch_norm_attrs[NUM_ATTRS] = {
     [MOMENTUM] = {.name = "momentum",
                   .kind = ANAS_ATTR_FLOAT,
@@ -17,9 +15,8 @@ static const struct anas_attr_def batch_norm_attrs[NUM_ATTRS] = {
                  .fallback = ANAS_FLOAT(1e-5),
                  .doc = "added to the variance"},
     [SCALE_INIT] = {.name = "scale_init",
-                    .kind = ANAS_ATTR_ENUM,
-                    .fallback = ANAS_INT(0),
-                    .choices = init_choices,
+                    .kind = ANAS_ATTR_INIT,
+                    .fallback = ANAS_INIT_OF(ANAS_ONES),
                     .doc = "initialiser of the scale; zeros makes a residual branch start as nothing"},
 };
 
@@ -39,10 +36,10 @@ static int batch_norm_params(const struct anas_op *op, struct anas_param *out) {
   const struct anas_shape *x = &op->operand[0];
   struct anas_shape channels = {.rank = 1, .element = ANAS_F32, .dim = {x->dim[x->rank - 1]}};
   int64_t fan = channels.dim[0];
-  out[0] = (struct anas_param){"scale", channels, init_choices[op->attr[SCALE_INIT].value.i], fan, fan, ANAS_TRAINABLE};
-  out[1] = (struct anas_param){"offset", channels, "zeros", fan, fan, ANAS_TRAINABLE};
-  out[2] = (struct anas_param){"mean", channels, "zeros", fan, fan, ANAS_STATE};
-  out[3] = (struct anas_param){"variance", channels, "ones", fan, fan, ANAS_STATE};
+  out[0] = (struct anas_param){"scale", channels, op->attr[SCALE_INIT].value.init, fan, fan, ANAS_TRAINABLE};
+  out[1] = (struct anas_param){"offset", channels, ANAS_ZEROS, fan, fan, ANAS_TRAINABLE};
+  out[2] = (struct anas_param){"mean", channels, ANAS_ZEROS, fan, fan, ANAS_STATE};
+  out[3] = (struct anas_param){"variance", channels, ANAS_ONES, fan, fan, ANAS_STATE};
   return 4;
 }
 

@@ -2,8 +2,6 @@
 // Shared pieces of convolution and dense layers, and the gradient of their bias.
 #include "dialect/ops/contract.h"
 
-const char *const anas_kernel_init_choices[] = {"lecun_normal", "he_normal", "xavier_uniform", "zeros", NULL};
-
 int anas_contract_loop(struct anas_nest *nest, int64_t extent, bool reduction) {
   return extent == 1 ? -1 : anas_nest_loop(nest, extent, reduction);
 }

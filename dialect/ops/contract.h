@@ -8,8 +8,6 @@
 #define ANAS_MAX_FEATURES (1 << 24) // keeps products with other extents far from overflow
 #define ANAS_LANE_TILE 32           // output features of one packed weight tile: two AVX-512 registers
 
-extern const char *const anas_kernel_init_choices[];
-
 // Loops of extent 1 are left out of a nest; their number is -1 and indexing with it adds nothing.
 int anas_contract_loop(struct anas_nest *nest, int64_t extent, bool reduction);
 void anas_contract_index(struct anas_access *access, int dim, int loop, int64_t coef);

@@ -77,7 +77,7 @@ struct anas_shape anas_conv_kernel(const struct anas_conv *conv) {
 
 // ---- the op
 
-enum { FEATURES, KERNEL, STRIDES, PADDING, DILATION, GROUPS, USE_BIAS, KERNEL_INIT, NUM_ATTRS };
+enum { FEATURES, KERNEL, STRIDES, PADDING, DILATION, GROUPS, USE_BIAS, KERNEL_INIT, BIAS_INIT, NUM_ATTRS };
 
 #define FEATURE_PART(divisor)                                                                                          \
   {                                                                                                                    \
@@ -144,10 +144,13 @@ static const struct anas_attr_def conv_attrs[NUM_ATTRS] = {
                   .fallback = ANAS_BOOL(true),
                   .doc = "add a trained offset to every feature"},
     [KERNEL_INIT] = {.name = "kernel_init",
-                     .kind = ANAS_ATTR_ENUM,
-                     .fallback = ANAS_INT(0),
-                     .choices = anas_kernel_init_choices,
+                     .kind = ANAS_ATTR_INIT,
+                     .fallback = ANAS_INIT_OF(ANAS_LECUN_NORMAL),
                      .doc = "initialiser of the kernel"},
+    [BIAS_INIT] = {.name = "bias_init",
+                   .kind = ANAS_ATTR_INIT,
+                   .fallback = ANAS_INIT_OF(ANAS_ZEROS),
+                   .doc = "initialiser of the bias"},
 };
 
 static anas_status conv_geometry(const struct anas_op *op, struct anas_conv *out) {
@@ -192,13 +195,13 @@ static int conv_params(const struct anas_op *op, struct anas_param *out) {
     positions *= conv.dim[d].window;
   out[0] = (struct anas_param){.name = "kernel",
                                .shape = anas_conv_kernel(&conv),
-                               .init = anas_kernel_init_choices[op->attr[KERNEL_INIT].value.i],
+                               .init = op->attr[KERNEL_INIT].value.init,
                                .fan_in = positions * conv.channels / conv.groups,
                                .fan_out = positions * conv.features};
   if (!op->attr[USE_BIAS].value.b) return 1;
   out[1] = (struct anas_param){.name = "bias",
                                .shape = {.rank = 1, .element = ANAS_F32, .dim = {conv.features}},
-                               .init = "zeros",
+                               .init = op->attr[BIAS_INIT].value.init,
                                .fan_in = out[0].fan_in,
                                .fan_out = out[0].fan_out};
   return 2;

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-enum { FEATURES, USE_BIAS, KERNEL_INIT, NUM_ATTRS };
+enum { FEATURES, USE_BIAS, KERNEL_INIT, BIAS_INIT, NUM_ATTRS };
 
 static const struct anas_attr_def dense_attrs[NUM_ATTRS] = {
     [FEATURES] = {.name = "features",
@@ -17,10 +17,13 @@ static const struct anas_attr_def dense_attrs[NUM_ATTRS] = {
                   .fallback = ANAS_BOOL(true),
                   .doc = "add a trained offset to every feature"},
     [KERNEL_INIT] = {.name = "kernel_init",
-                     .kind = ANAS_ATTR_ENUM,
-                     .fallback = ANAS_INT(0),
-                     .choices = anas_kernel_init_choices,
+                     .kind = ANAS_ATTR_INIT,
+                     .fallback = ANAS_INIT_OF(ANAS_LECUN_NORMAL),
                      .doc = "initialiser of the kernel"},
+    [BIAS_INIT] = {.name = "bias_init",
+                   .kind = ANAS_ATTR_INIT,
+                   .fallback = ANAS_INIT_OF(ANAS_ZEROS),
+                   .doc = "initialiser of the bias"},
 };
 
 static anas_status check_operand(const struct anas_op *op) {
@@ -56,13 +59,13 @@ static int dense_params(const struct anas_op *op, struct anas_param *out) {
   int64_t channels = op->operand[0].dim[op->operand[0].rank - 1], features = op->attr[FEATURES].value.dim.constant;
   out[0] = (struct anas_param){.name = "kernel",
                                .shape = {.rank = 2, .element = ANAS_F32, .dim = {channels, features}},
-                               .init = anas_kernel_init_choices[op->attr[KERNEL_INIT].value.i],
+                               .init = op->attr[KERNEL_INIT].value.init,
                                .fan_in = channels,
                                .fan_out = features};
   if (!op->attr[USE_BIAS].value.b) return 1;
   out[1] = (struct anas_param){.name = "bias",
                                .shape = {.rank = 1, .element = ANAS_F32, .dim = {features}},
-                               .init = "zeros",
+                               .init = op->attr[BIAS_INIT].value.init,
                                .fan_in = channels,
                                .fan_out = features};
   return 2;

@@ -48,6 +48,21 @@ static anas_status read_integers(const char *text, struct anas_ints *out) {
   return ANAS_OK;
 }
 
+// "B,-1,S:-1%3"
+static anas_status read_extents(const char *text, struct anas_ints *out) {
+  struct anas_ints dims = {0};
+  for (const char *at = text;; at++) {
+    size_t length = strcspn(at, ",");
+    if (dims.count == ANAS_MAX_RANK) return anas_fail(ANAS_INTERNAL, "'%s' has too many extents", text);
+    ANAS_RETURN_IF_ERROR(anas_dims_parse_entry(at, length, dims.count == 0, &dims.value[dims.count]));
+    dims.count++;
+    at += length;
+    if (!*at) break;
+  }
+  *out = dims;
+  return ANAS_OK;
+}
+
 static anas_status read_value(const struct anas_attr_def *def, const char *text, struct anas_attr *out) {
   struct anas_attr attr = {.present = true};
   struct anas_ints ints;
@@ -68,6 +83,8 @@ static anas_status read_value(const struct anas_attr_def *def, const char *text,
     strcpy(attr.value.text, text);
     break;
   case ANAS_ATTR_DIM: ANAS_RETURN_IF_ERROR(anas_dim_parse(text, strlen(text), &attr.value.dim)); break;
+  case ANAS_ATTR_DIMS: ANAS_RETURN_IF_ERROR(read_extents(text, &attr.value.ints)); break;
+  case ANAS_ATTR_INIT: ANAS_RETURN_IF_ERROR(anas_init_parse(text, strlen(text), &attr.value.init)); break;
   case ANAS_ATTR_ENUM:
     while (def->choices[attr.value.i] && strcmp(def->choices[attr.value.i], text) != 0)
       attr.value.i++;

@@ -19,7 +19,7 @@ struct anas_ref zoo_begin(struct zoo *zoo, const char *name, const char *block, 
 void zoo_return(struct zoo *zoo, struct anas_ref result);
 
 // Appends op "anas.<op>". name: path of its parameters, null if it has none. attrs: printf-style "key=value" words; DIM
-// values in the grammar of spec 1.5, INTS as numbers separated by commas.
+// and DIMS values in the grammar of spec 1.5, INTS and DIMS separated by commas, initialisers without spaces.
 __attribute__((format(printf, 5, 6))) struct anas_ref zoo_op(struct zoo *zoo, const char *op, const char *name,
                                                              struct anas_ref input, const char *attrs, ...);
 __attribute__((format(printf, 5, 6))) struct anas_ref zoo_binary(struct zoo *zoo, const char *op, struct anas_ref a,

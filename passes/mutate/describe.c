@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Ops as short text for people.
+#include "dialect/attributes.h"
 #include "passes/mutate/internal.h"
 
 static void describe_size(const struct anas_dim_expr *dim, struct anas_strbuf *out) {
@@ -22,6 +23,13 @@ static void describe_value(const struct anas_attr_def *def, const struct anas_at
   case ANAS_ATTR_BOOL: anas_strbuf_adds(out, attr->value.b ? "true" : "false"); break;
   case ANAS_ATTR_ENUM: anas_strbuf_adds(out, def->choices[attr->value.i]); break;
   case ANAS_ATTR_TEXT: anas_strbuf_adds(out, attr->value.text); break;
+  case ANAS_ATTR_DIMS: anas_attr_print(def, attr, 0, out); break;
+  case ANAS_ATTR_INIT: {
+    char text[96];
+    anas_init_text(&attr->value.init, text);
+    anas_strbuf_adds(out, text);
+    break;
+  }
   case ANAS_ATTR_DIM: describe_size(&attr->value.dim, out); break;
   case ANAS_ATTR_INTS:
     for (int i = 0; i < attr->value.ints.count; i++) {

@@ -37,6 +37,8 @@ bool anas_attr_same(const struct anas_attr_def *def, const struct anas_attr *a, 
   case ANAS_ATTR_FLOAT: return a->value.f == b->value.f;
   case ANAS_ATTR_TEXT: return !strcmp(a->value.text, b->value.text);
   case ANAS_ATTR_BOOL: return a->value.b == b->value.b;
+  case ANAS_ATTR_INIT: return anas_init_equal(&a->value.init, &b->value.init);
+  case ANAS_ATTR_DIMS:
   case ANAS_ATTR_INTS: return same_ints(&a->value.ints, &b->value.ints);
   case ANAS_ATTR_DIM: return same_dim(&a->value.dim, &b->value.dim);
   }

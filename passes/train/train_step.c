@@ -74,7 +74,9 @@ static MlirAttribute tensor_attrs(MlirContext context, const struct tensor *t) {
   MlirNamedAttribute attrs[5];
   int count = 0;
   attrs[count++] = named(context, "anas.param", text_attr(context, t->name));
-  attrs[count++] = named(context, "anas.init", text_attr(context, t->momentum ? "zeros" : t->param->init));
+  char init[96] = "zeros";
+  if (!t->momentum) anas_init_text(&t->param->init, init);
+  attrs[count++] = named(context, "anas.init", text_attr(context, init));
   attrs[count++] = named(context, "anas.fan_in", int_attr(context, t->param->fan_in));
   attrs[count++] = named(context, "anas.fan_out", int_attr(context, t->param->fan_out));
   if (t->momentum || t->param->role == ANAS_STATE)

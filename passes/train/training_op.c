@@ -26,6 +26,8 @@ static MlirAttribute attribute_write(MlirContext context, const struct anas_attr
   case ANAS_ATTR_INTS: return mlirDenseI64ArrayGet(context, a->value.ints.count, a->value.ints.value);
   case ANAS_ATTR_ENUM: return mlirStringAttrGet(context, anas_ref_text(def->choices[a->value.i]));
   case ANAS_ATTR_TEXT: return mlirStringAttrGet(context, anas_ref_text(a->value.text));
+  case ANAS_ATTR_DIMS:
+  case ANAS_ATTR_INIT: break; // architecture level only
   case ANAS_ATTR_DIM: return mlirIntegerAttrGet(i64, a->value.dim.constant);
   }
   return mlirAttributeGetNull();

@@ -66,7 +66,8 @@ void instance_init(MlirContext context, const struct anas_op_def *def, const str
     out->type[out->num_inputs++] = out->param[i].shape;
   for (int i = 0; i < out->num_inputs; i++) {
     // What starts as ones (scales, variances) stays positive.
-    bool ones = i >= operands && !strcmp(out->param[i - operands].init, "ones");
+    bool ones = i >= operands && out->param[i - operands].init.value == 1 &&
+                out->param[i - operands].init.kind == ANAS_INIT_CONSTANT;
     out->value[i] = random_values(anas_shape_elements(&out->type[i]), ones ? 1 : 0, ones ? 0.5 : 1, (uint64_t)i + 7);
   }
 }

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,6 +168,75 @@ static void attribute_values(void **state) {
   anas_strbuf_deinit(&out);
 }
 
+static void extents_and_initialisers(void **state) {
+  (void)state;
+  struct anas_strbuf out = {0};
+  struct anas_attr_def dims = {.name = "a", .kind = ANAS_ATTR_DIMS}, init = {.name = "a", .kind = ANAS_ATTR_INIT};
+  static const struct {
+    const char *text, *printed; // printed starting with '!': part of the message
+  } lists[] = {
+      {"[\"B\", -1, 3, \"S:-1%3\"]", "[\"B\", -1, 3, \"S:-1%3\"]"},
+      {"[7 : index, \"12\", \"-1\"]", "[7, 12, -1]"},
+      {"array<i64: 1, 196, 192>", "[1, 196, 192]"},
+      {"[\"S:1:-2%4*16777215\"]", "[\"S:1:-2%4*16777215\"]"},
+      {"[affine_map<(n, h, w, c) -> (c floordiv 2)>]", "[\"S:-1%2\"]"},
+      {"[affine_map<(n, h, w, c) -> (h * 3)>]", "[\"S:1*3\"]"},
+      {"[3, \"B\"]", "!can only be the first"},
+      {"[0]", "!0 is no extent"},
+      {"[-2]", "!-2 is no extent"},
+      {"[2147483648]", "!is no extent"},
+      {"array<i64: 0>", "!0 is no extent"},
+      {"[]", "!a list of 1 to 8 extents"},
+      {"[1,1,1,1,1,1,1,1,1]", "!a list of 1 to 8 extents"},
+      {"7 : i64", "!a list of 1 to 8 extents"},
+      {"[\"S:-1%16777216\"]", "!may be 16777215 at most"},
+      {"[\"S:-1%\"]", "!divisor must be a positive"},
+      {"[1.5]", "!a positive integer"},
+  };
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    const char *printed = reprint(&dims, lists[i].text, 4, &out);
+    if (lists[i].printed[0] == '!' ? !strstr(printed, lists[i].printed + 1) : strcmp(printed, lists[i].printed) != 0)
+      fail_msg("%s: %s", lists[i].text, printed);
+  }
+  static const char *const inits[][2] = {
+      {"zeros", "zeros"},
+      {"ones", "ones"},
+      {"he_normal", "he_normal"},
+      {"constant(1.0)", "ones"},
+      {"constant(-0.5)", "constant(-0.5)"},
+      {"normal(0.020)", "normal(0.02)"},
+      {"normal( 1e-6 )", "normal(1e-06)"},
+      {"truncated_normal(0.02)", "truncated_normal(0.02)"},
+      {"uniform(0.1)", "uniform(0.1)"},
+      {"variance_scaling(1, fan_in, truncated_normal)", "lecun_normal"},
+      {"variance_scaling(1,fan_avg,uniform)", "xavier_uniform"},
+      {"variance_scaling(2.0, fan_out, truncated_normal)", "variance_scaling(2, fan_out, truncated_normal)"},
+      {"", "!unknown"},
+      {"normal", "!unknown"},
+      {"normal()", "!unknown"},
+      {"normal(x)", "!unknown"},
+      {"normal(inf)", "!unknown"},
+      {"normal(-1)", "!negative"},
+      {"normal(1,2)", "!unknown"},
+      {"normal(1", "!unknown"},
+      {"glorot", "!unknown"},
+      {"variance_scaling(1, fan, normal)", "!unknown"},
+      {"variance_scaling(1, fan_in, constant)", "!unknown"},
+      {"variance_scaling(1, fan_in, normal, 3)", "!unknown"},
+      {"normal(111111111111111111111111111111111111111111111111111111111111111111111111111111111111111)", "!unknown"},
+  };
+  for (size_t i = 0; i < sizeof inits / sizeof *inits; i++) {
+    char quoted[128], want[128];
+    snprintf(quoted, sizeof quoted, "\"%s\"", inits[i][0]);
+    snprintf(want, sizeof want, "\"%s\"", inits[i][1]);
+    const char *printed = reprint(&init, quoted, 4, &out);
+    if (inits[i][1][0] == '!' ? !strstr(printed, inits[i][1] + 1) : strcmp(printed, want) != 0)
+      fail_msg("%s: %s", quoted, printed);
+  }
+  assert_non_null(strstr(reprint(&init, "3 : i64", 4, &out), "an initialiser like"));
+  anas_strbuf_deinit(&out);
+}
+
 static void tensor_types(void **state) {
   (void)state;
   static const char *const good[] = {"?x32x32x3xf32", "1xi64", "2x3x4x5x6x7x8x9xi32"};
@@ -189,10 +259,8 @@ static void tensor_types(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(symbolic_values),
-      cmocka_unit_test(symbolic_errors),
-      cmocka_unit_test(attribute_values),
-      cmocka_unit_test(tensor_types),
+      cmocka_unit_test(symbolic_values),          cmocka_unit_test(symbolic_errors), cmocka_unit_test(attribute_values),
+      cmocka_unit_test(extents_and_initialisers), cmocka_unit_test(tensor_types),
   };
   return cmocka_run_group_tests(tests, start, stop);
 }

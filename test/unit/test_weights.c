@@ -86,6 +86,45 @@ static void test_init(void **state) {
   free(b);
 }
 
+// Mean, deviation and largest magnitude of what an initialiser draws, against its definition.
+static void test_initialisers(void **state) {
+  (void)state;
+  static const struct {
+    const char *init;
+    double deviation, most;
+  } cases[] = {
+      {"normal(0.02)", 0.02, 1},
+      {"normal(1e-6)", 1e-6, 1},
+      {"truncated_normal(0.02)", 0.02, 0.0455},
+      {"uniform(0.3)", 0.3 / 1.7320508, 0.3},
+      {"xavier_uniform", 0.1, 0.1 * 1.7320509},                                                 // variance 2 / 200
+      {"variance_scaling(2.0, fan_out, truncated_normal)", 0.11547005, 2 * 0.11547005 / 0.879}, // 2 / 150
+      {"variance_scaling(0.33333, fan_in, uniform)", 0.08164925, 0.08164925 * 1.7320509},       // 0.33333 / 50
+      {"constant(0.25)", 0, 0.25},
+  };
+  enum { COUNT = 20000 };
+  float *values = anas_calloc(COUNT, sizeof *values);
+  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+    struct anas_tensor tensor = {.name = "t", .init = cases[c].init, .rank = 1, .dim = {COUNT}, .count = COUNT};
+    tensor.fan_in = 50;
+    tensor.fan_out = 150;
+    struct anas_program_image one = {.tensors = &tensor, .num_tensors = 1, .params_bytes = COUNT * sizeof *values};
+    assert_int_equal(anas_init_params(&one, 5, values), ANAS_OK);
+    double mean = 0, squares = 0;
+    for (int i = 0; i < COUNT; i++)
+      mean += values[i] / COUNT;
+    for (int i = 0; i < COUNT; i++) {
+      squares += (values[i] - mean) * (values[i] - mean) / COUNT;
+      assert_true(fabs(values[i]) <= cases[c].most);
+    }
+    double expected = cases[c].deviation, constant = expected ? 0 : 0.25;
+    if (fabs(mean - constant) > 5 * expected / sqrt(COUNT) + 1e-8 ||
+        fabs(sqrt(squares) - expected) > 0.03 * expected + 1e-8)
+      fail_msg("%s: mean %g, deviation %g", cases[c].init, mean, sqrt(squares));
+  }
+  free(values);
+}
+
 static void test_round_trip(void **state) {
   (void)state;
   char *a = anas_alloc(image.params_bytes), *b = anas_alloc(image.params_bytes);
@@ -145,6 +184,7 @@ static void test_damage(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_init),
+      cmocka_unit_test(test_initialisers),
       cmocka_unit_test_setup_teardown(test_round_trip, make_path, remove_path),
       cmocka_unit_test_setup_teardown(test_damage, make_path, remove_path),
   };

@@ -2,7 +2,7 @@
 // --list-ops and --list-passes: the op table and the pass table for people and, as JSON, for programs.
 #include "tools/anas-opt/opt.h"
 
-#include "dialect/op.h"
+#include "dialect/attributes.h"
 #include "passes/pass.h"
 
 #include <jansson.h>
@@ -10,8 +10,9 @@
 #include <string.h>
 
 const char *const opt_attr_kinds[] = {
-    [ANAS_ATTR_INT] = "int",   [ANAS_ATTR_FLOAT] = "float",   [ANAS_ATTR_BOOL] = "bool", [ANAS_ATTR_INTS] = "ints",
-    [ANAS_ATTR_ENUM] = "enum", [ANAS_ATTR_DIM] = "dimension", [ANAS_ATTR_TEXT] = "text",
+    [ANAS_ATTR_INT] = "int",   [ANAS_ATTR_FLOAT] = "float",  [ANAS_ATTR_BOOL] = "bool",
+    [ANAS_ATTR_INTS] = "ints", [ANAS_ATTR_ENUM] = "enum",    [ANAS_ATTR_DIM] = "dimension",
+    [ANAS_ATTR_TEXT] = "text", [ANAS_ATTR_DIMS] = "extents", [ANAS_ATTR_INIT] = "initialiser",
 };
 static const char *const linearities[] = {
     [ANAS_LINEAR] = "linear", [ANAS_NONLINEAR] = "nonlinear", [ANAS_NEUTRAL] = "neutral"};
@@ -33,6 +34,18 @@ static json_t *attr_value(const struct anas_attr_def *def, const struct anas_att
     for (int i = 0; i < attr->value.ints.count; i++)
       json_array_append_new(list, json_integer(attr->value.ints.value[i]));
     return list;
+  }
+  case ANAS_ATTR_INIT: {
+    char text[96];
+    anas_init_text(&attr->value.init, text);
+    return json_string(text);
+  }
+  case ANAS_ATTR_DIMS: {
+    struct anas_strbuf text = {0};
+    anas_attr_print(def, attr, 0, &text);
+    json_t *value = json_string(anas_strbuf_text(&text));
+    anas_strbuf_deinit(&text);
+    return value;
   }
   case ANAS_ATTR_DIM:
     if (!attr->value.dim.relative) return json_integer(attr->value.dim.constant);
