@@ -67,7 +67,7 @@ static const struct flag budget[] = {
     {"workers", "N", INTEGER, AT(workers), 1, 256, "trials at the same time (default 1); they share the processors"},
     {"trial-timeout", "T", DURATION, AT(trial_timeout), 0, 0, "end a trial after T (default: no limit)"},
     {"memory-limit", "SIZE", BYTES, AT(memory_limit), 0, 0,
-     "end a trial that needs more memory: 512M, 4G (default: none)"},
+     "end a trial that needs more memory: 512M, 4G (default: 90 % of the machine's, divided by the workers)"},
     {"keep-weights", "front|all|none", TEXT, AT(keep_weights), 0, 0, "whose weights to keep (default front)"},
     {"evaluator", "train|simulated", TEXT, AT(evaluator), 0, 0,
      "simulated: a deterministic pseudo-accuracy instead of training, for trying out a set-up"},

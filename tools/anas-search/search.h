@@ -41,7 +41,7 @@ struct search_options {
   uint64_t seed;
   double learning_rate, momentum, weight_decay, warmup_epochs, min_accuracy; // min_accuracy < 0: from the seed trials
   double time_limit, trial_timeout;                                          // seconds; 0: none
-  int64_t memory_limit;                                                      // bytes a trial; 0: none
+  int64_t memory_limit;                                                      // bytes a trial; 0: the machine's share
   // Not part of the study.
   char *study;
   bool resume, json, quiet;
@@ -129,7 +129,7 @@ struct trial_process {
   // last progress
   int64_t epoch, epochs, step, steps;
   double loss, val_accuracy;
-  int64_t resident;
+  int64_t resident, memory_limit; // bytes
 };
 
 anas_status trial_start(struct search *search, int64_t number, struct trial_process *out);

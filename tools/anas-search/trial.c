@@ -39,9 +39,27 @@ static double wall_clock(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+// Memory of the machine, or of the control group (v2) this process lives in if that is less; bytes.
+static int64_t machine_memory(void) {
+  int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+  char *text;
+  size_t size;
+  if (anas_file_read("/sys/fs/cgroup/memory.max", &text, &size) != ANAS_OK) return bytes;
+  long long group = atoll(text); // "max": 0
+  free(text);
+  return group > 0 && group < bytes ? group : bytes;
+}
+
+// Without --memory-limit the workers share nine tenths of the machine: a candidate that wants more must not take the
+// search, or the machine, down with it.
+static int64_t memory_limit(const struct search_options *options) {
+  return options->memory_limit ? options->memory_limit : machine_memory() / 10 * 9 / options->workers;
+}
+
 // ---- the child
 
-__attribute__((noreturn)) static void child(struct search *search, int64_t number, int fd, int output, pid_t parent) {
+__attribute__((noreturn)) static void child(struct search *search, int64_t number, int fd, int output, pid_t parent,
+                                            int64_t limit) {
   setpgid(0, 0); // Ctrl-C on the terminal is the parent's business
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1); // the parent died before the line above
@@ -50,10 +68,9 @@ __attribute__((noreturn)) static void child(struct search *search, int64_t numbe
   signal(SIGPIPE, SIG_DFL);
   dup2(output, STDOUT_FILENO);
   dup2(output, STDERR_FILENO);
-  int64_t limit = search->options.memory_limit;
   // Private writable memory; not the address space, which large sparse mappings of libraries would exhaust. The shadow
   // memory of AddressSanitizer counts too and has no useful bound: there the parent watches alone.
-  if (limit && !ADDRESS_SANITIZER) {
+  if (!ADDRESS_SANITIZER) {
     struct rlimit data = {(rlim_t)limit, (rlim_t)limit};
     setrlimit(RLIMIT_DATA, &data);
   }
@@ -73,11 +90,12 @@ anas_status trial_start(struct search *search, int64_t number, struct trial_proc
     close(output);
     return anas_fail(ANAS_IO, "cannot create a pipe: %s", strerror(errno));
   }
+  int64_t limit = memory_limit(&search->options);
   fflush(NULL); // what is buffered must not be printed twice
   pid_t parent = getpid(), pid = fork();
   if (!pid) {
     close(ends[0]);
-    child(search, number, ends[1], output, parent);
+    child(search, number, ends[1], output, parent, limit);
   }
   close(ends[1]);
   close(output);
@@ -94,6 +112,7 @@ anas_status trial_start(struct search *search, int64_t number, struct trial_proc
       .fd = ends[0],
       .started = now,
       .deadline = search->options.trial_timeout > 0 ? now + search->options.trial_timeout : 0,
+      .memory_limit = limit,
       .loss = NAN,
       .val_accuracy = NAN,
   };
@@ -199,7 +218,7 @@ static void enforce(struct search *search, struct trial_process *process) {
   double now = anas_now();
   process->resident = resident_bytes(process->pid);
   if (process->deadline && now > process->deadline) process->timed_out = true;
-  if (search->options.memory_limit && process->resident > search->options.memory_limit) process->over_memory = true;
+  if (process->resident > process->memory_limit) process->over_memory = true;
   if (process->timed_out || process->over_memory || process->interrupted) end(process, now);
 }
 
@@ -227,17 +246,16 @@ static void classify(struct search *search, struct trial_process *process, int w
   bool reported = trial->state != STUDY_RUNNING;
   int sign = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
   if (reported && !sign && !WEXITSTATUS(wait_status)) return;
-  double limit_mib = (double)options->memory_limit / (1 << 20);
+  const char *limit_name = options->memory_limit ? "--memory-limit" : "this machine's share of a worker";
+  double limit_mib = (double)process->memory_limit / (1 << 20);
   if (process->interrupted) {
     set_end(trial, STUDY_INTERRUPTED, anas_strdup("stopped from outside"));
   } else if (process->over_memory) {
-    set_end(trial, STUDY_OOM, anas_format("more memory than --memory-limit (%.0f MiB)", limit_mib));
+    set_end(trial, STUDY_OOM, anas_format("more memory than %s (%.0f MiB)", limit_name, limit_mib));
   } else if (process->timed_out) {
     set_end(trial, STUDY_TIMEOUT, anas_format("longer than --trial-timeout (%g s)", options->trial_timeout));
   } else if (sign && output_says_out_of_memory(search, trial->number)) {
-    set_end(trial, STUDY_OOM,
-            limit_mib > 0 ? anas_format("an allocation failed under --memory-limit (%.0f MiB)", limit_mib)
-                          : anas_strdup("an allocation failed"));
+    set_end(trial, STUDY_OOM, anas_format("an allocation failed under %s (%.0f MiB)", limit_name, limit_mib));
   } else if (sign == SIGKILL) {
     set_end(trial, STUDY_CRASHED,
             anas_strdup("killed by signal 9 (Killed) from outside; perhaps the system ran out of memory"));
