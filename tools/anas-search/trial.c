@@ -214,7 +214,7 @@ void trial_interrupt(struct trial_process *process) {
   process->interrupted = true;
 }
 
-static void enforce(struct search *search, struct trial_process *process) {
+static void enforce(struct trial_process *process) {
   double now = anas_now();
   process->resident = resident_bytes(process->pid);
   if (process->deadline && now > process->deadline) process->timed_out = true;
@@ -269,7 +269,7 @@ static void classify(struct search *search, struct trial_process *process, int w
 
 bool trial_poll(struct search *search, struct trial_process *process, struct study_trial *trial) {
   trial_read(process, trial);
-  enforce(search, process);
+  enforce(process);
   int wait_status;
   pid_t pid = waitpid(process->pid, &wait_status, WNOHANG);
   if (pid == 0 || (pid < 0 && errno == EINTR)) return false;
