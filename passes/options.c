@@ -227,3 +227,9 @@ const char *anas_option_string(const struct anas_pass_options *options, const ch
   int index = find_option(options, name, strlen(name));
   return options->def->options[index].fallback ? options->def->options[index].fallback : "";
 }
+
+const char *anas_option_given(const struct anas_pass_options *options, const char *name) {
+  int index = find_option(options, name, strlen(name));
+  assert(index >= 0 && "a pass reads an option that its table does not declare");
+  return options->values[index].text;
+}

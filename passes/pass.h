@@ -33,6 +33,8 @@ int64_t anas_option_int(const struct anas_pass_options *options, const char *nam
 double anas_option_float(const struct anas_pass_options *options, const char *name);
 bool anas_option_bool(const struct anas_pass_options *options, const char *name);
 const char *anas_option_string(const struct anas_pass_options *options, const char *name);
+// Text of an option of any kind as it was given; null if it was not, so that the default applies.
+const char *anas_option_given(const struct anas_pass_options *options, const char *name);
 
 // Every pass, in the order of --help. passes/registry.c lists them.
 const struct anas_pass_def *const *anas_pass_table(int *out_count);

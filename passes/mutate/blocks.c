@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Block instances: copies, duplication and deletion in the entry function, replacement of chains in a body.
+// Block instances: copies, duplication and deletion in the entry function.
 #include "passes/mutate/internal.h"
 
 #include "runtime/support/memory.h"
@@ -101,71 +101,4 @@ anas_status anas_delete_block(struct anas_model *child, int call) {
   anas_model_remove_dead(child);
   anas_model_clear_types(child);
   return ANAS_OK;
-}
-
-// ---- splicing
-
-static bool name_taken(const struct anas_function *function, const struct anas_node *nodes, int num_nodes,
-                       const char *name) {
-  for (int n = 0; n < function->num_nodes; n++)
-    if (function->nodes[n].name && !strcmp(function->nodes[n].name, name)) return true;
-  for (int n = 0; n < num_nodes; n++)
-    if (nodes[n].name && !strcmp(nodes[n].name, name)) return true;
-  return false;
-}
-
-static const char *new_name(struct anas_model *model, const struct anas_function *function,
-                            const struct anas_node *nodes, int num_nodes, const char *op, int64_t generation) {
-  for (int i = 0;; i++) {
-    const char *name = i ? anas_arena_format(&model->arena, "gen%lld/%s_%d", (long long)generation, op, i)
-                         : anas_arena_format(&model->arena, "gen%lld/%s", (long long)generation, op);
-    if (!name_taken(function, nodes, num_nodes, name)) return name;
-  }
-}
-
-void anas_splice(struct anas_model *model, struct anas_function *function, const struct anas_replacement *replacements,
-                 int count, int64_t generation) {
-  size_t capacity = (size_t)function->num_nodes;
-  for (int c = 0; c < count; c++)
-    capacity += (size_t)replacements[c].num_chain;
-  struct anas_node *nodes = anas_calloc(capacity + 1, sizeof *nodes);
-  struct anas_ref *moved = anas_calloc((size_t)function->num_nodes + 1, sizeof *moved); // node n is now moved[n].node
-  int *part = anas_calloc((size_t)function->num_nodes + 1, sizeof *part); // replacement + 1 that node n belongs to
-  for (int c = 0; c < count; c++)
-    for (int i = 0; i < replacements[c].old.length; i++)
-      part[replacements[c].old.nodes[i]] = c + 1;
-
-  int size = 0;
-  for (int n = 0; n < function->num_nodes; n++) {
-    struct anas_node node = function->nodes[n];
-    for (int q = 0; q < node.num_operands; q++)
-      if (node.operand[q].node != ANAS_ARGUMENT) node.operand[q].node = moved[node.operand[q].node].node;
-    if (!part[n]) {
-      moved[n] = (struct anas_ref){size, 0};
-      nodes[size++] = node;
-      continue;
-    }
-    const struct anas_replacement *r = &replacements[part[n] - 1];
-    if (n != r->old.nodes[0]) continue; // the whole chain went where its first op was
-    struct anas_ref value = node.operand[0];
-    for (int i = 0; i < r->num_chain; i++) {
-      struct anas_node op = r->chain[i];
-      op.operand[0] = value;
-      op.callee = -1;
-      op.location = (MlirLocation){NULL};
-      memset(op.result, 0, sizeof op.result);
-      op.name = op.def->params ? new_name(model, function, nodes, size, op.def->name, generation) : NULL;
-      value = (struct anas_ref){size, 0};
-      nodes[size++] = op;
-    }
-    moved[r->old.nodes[r->old.length - 1]] = value;
-  }
-  for (int r = 0; r < function->num_results; r++)
-    if (function->result[r].node != ANAS_ARGUMENT) function->result[r].node = moved[function->result[r].node].node;
-  free(function->nodes);
-  function->nodes = nodes;
-  function->num_nodes = size;
-  function->capacity_nodes = capacity + 1;
-  free(moved);
-  free(part);
 }

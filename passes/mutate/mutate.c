@@ -10,30 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A failed attempt costs microseconds here, not a trial, hence more of them than the one of the reference.
-struct anas_mutation_options anas_mutation_defaults(void) {
-  return (struct anas_mutation_options){
-      .duplicate_probability = 0.2,
-      .delete_probability = 0.2,
-      .propagate_probability = 0.2,
-      .grow_probability = 0.75,
-      .max_fraction = 0.8,
-      .depth_probability = 0.5,
-      .depth_delta_max = 2,
-      .mixing_probability = 0.5,
-      .synthesis = {.mode = ANAS_WEIGHTED,
-                    .min_length = 1,
-                    .max_length = 4,
-                    .epsilon = 0.1,
-                    .exponent = 2,
-                    .grow_probability = 0.2,
-                    .randomize_attributes = true},
-      .max_delta = 2,
-      .min_delta = 2,
-      .retries = 16,
-  };
-}
-
 struct mutation {
   const struct anas_model *parent;
   const struct anas_mutation_options *options;
@@ -71,11 +47,13 @@ static anas_status check_entry(const struct anas_model *parent, const struct ana
   return ANAS_OK;
 }
 
-static anas_status finish(const struct mutation *m, struct anas_model *child) {
+// claim may be null. Dead functions go last, so that it may refer to functions by index.
+static anas_status finish(const struct mutation *m, struct anas_model *child, const struct anas_claim *claim) {
   drop_stale_extras(child);
-  anas_model_remove_dead(child);
   ANAS_RETURN_IF_ERROR(anas_model_infer_shapes(child));
   ANAS_RETURN_IF_ERROR(check_entry(m->parent, child));
+  if (claim) ANAS_RETURN_IF_ERROR(anas_claim_verify(claim, child));
+  anas_model_remove_dead(child);
   ANAS_RETURN_IF_ERROR(anas_model_verify(child));
   char hash[33];
   anas_model_hash(child, hash);
@@ -99,7 +77,7 @@ static anas_status change_sequence(const struct mutation *m, bool duplicate, str
     int call = m->calls[order[i]];
     struct anas_model *child = anas_model_clone(m->parent);
     status = duplicate ? anas_duplicate_block(child, call, m->generation) : anas_delete_block(child, call);
-    if (status == ANAS_OK) status = finish(m, child);
+    if (status == ANAS_OK) status = finish(m, child, NULL);
     if (status != ANAS_OK) {
       anas_model_destroy(child);
       continue;
@@ -117,28 +95,36 @@ static anas_status change_sequence(const struct mutation *m, bool duplicate, str
 
 static anas_status change_body(const struct mutation *m, struct anas_model **out_child,
                                struct anas_mutation_report *report) {
-  int call = m->calls[anas_rng_below(m->rng, (uint64_t)m->num_calls)];
+  bool whole = m->options->scope == ANAS_SCOPE_FUNCTION;
+  int index = anas_model_entry(m->parent);
+  if (!whole)
+    index = m->parent->functions[index].nodes[m->calls[anas_rng_below(m->rng, (uint64_t)m->num_calls)]].callee;
+  const struct anas_function *function = &m->parent->functions[index];
+  const char *block = function->block ? function->block : "function";
   struct anas_model *child = anas_model_clone(m->parent);
   struct anas_strbuf description = {0};
+  struct anas_claim claim = {0};
   anas_status status =
-      anas_mutate_block(m->parent, child, call, m->options, m->generation, m->rng, report, &description);
-  if (status == ANAS_OK) status = finish(m, child);
+      anas_mutate_body(m->parent, child, index, m->options, m->generation, m->rng, report, &description, &claim);
+  if (status == ANAS_OK && (m->options->shape_probability > 0 || !m->options->use_shape)) anas_model_clear_types(child);
+  if (status == ANAS_OK) status = finish(m, child, &claim);
   if (status == ANAS_OK) {
-    const struct anas_function *function = called(m, call);
     snprintf(report->kind, sizeof report->kind, "mutate");
-    snprintf(report->block, sizeof report->block, "%s", function->block);
-    snprintf(report->description, sizeof report->description, "mutate %s @%s, %s", function->block, function->name,
+    snprintf(report->block, sizeof report->block, "%s", block);
+    snprintf(report->description, sizeof report->description, "mutate %s @%s, %s", block, function->name,
              anas_strbuf_text(&description));
     *out_child = child;
   } else {
     anas_model_destroy(child);
   }
+  anas_claim_deinit(&claim);
   anas_strbuf_deinit(&description);
   return status;
 }
 
 static anas_status attempt(const struct mutation *m, struct anas_model **out_child,
                            struct anas_mutation_report *report) {
+  if (m->options->scope == ANAS_SCOPE_FUNCTION) return change_body(m, out_child, report);
   double draw = anas_rng_double(m->rng);
   if (draw < m->options->duplicate_probability) return change_sequence(m, true, out_child, report);
   draw -= m->options->duplicate_probability;
@@ -174,10 +160,13 @@ anas_status anas_mutate(const struct anas_model *parent, const struct anas_mutat
   anas_status status = ANAS_INFEASIBLE;
   struct anas_mutation_report report = {0};
   struct anas_model *child = NULL;
-  if (m.num_calls == 0)
-    anas_fail(status, "'%s' calls no block: only functions with an attribute anas.block are mutated",
-              parent->functions[entry].name);
-  while (m.num_calls > 0 && status != ANAS_OK && report.attempts < (options->retries > 1 ? options->retries : 1)) {
+  bool possible = m.num_calls > 0 || options->scope == ANAS_SCOPE_FUNCTION;
+  if (!possible)
+    anas_fail(status,
+              "'%s' calls no block: only functions with an attribute anas.block are mutated (or the whole of '%s', "
+              "with scope=function)",
+              parent->functions[entry].name, parent->functions[entry].name);
+  while (possible && status != ANAS_OK && report.attempts < (options->retries > 1 ? options->retries : 1)) {
     report.attempts++;
     status = attempt(&m, &child, &report);
   }

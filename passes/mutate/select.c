@@ -43,14 +43,19 @@ static bool can_join(const struct anas_function *function, bool *selected, int s
   return convex;
 }
 
+int anas_selection_limit(const struct anas_function *function, const struct anas_mutation_options *options) {
+  if (options->max_ops > 0) return options->max_ops;
+  int limit = (int)ceil(options->max_fraction * function->num_nodes);
+  return limit < 1 ? 1 : limit;
+}
+
 void anas_select_subgraph(const struct anas_function *function, const struct anas_mutation_options *options,
                           struct anas_rng *rng, bool *out_selected) {
   size_t count = (size_t)function->num_nodes;
   bool *left = anas_calloc(count + 1, sizeof *left);
   int *candidates = anas_calloc(count + 1, sizeof *candidates);
   memset(out_selected, 0, count * sizeof *out_selected);
-  int limit = (int)ceil(options->max_fraction * function->num_nodes);
-  if (limit < 1) limit = 1;
+  int limit = anas_selection_limit(function, options);
   for (int size = 0; size < limit;) {
     int num_candidates = 0;
     for (int n = 0; n < function->num_nodes; n++)
@@ -62,42 +67,4 @@ void anas_select_subgraph(const struct anas_function *function, const struct ana
   }
   free(candidates);
   free(left);
-}
-
-// ---- chains
-
-static bool is_link(const struct anas_function *function, const bool *selected, int n) {
-  const struct anas_node *node = &function->nodes[n];
-  return selected[n] && node->def && node->def->synthesizable && node->num_operands == 1 && node->num_results == 1;
-}
-
-int anas_find_chains(const struct anas_function *function, const bool *selected, int *storage,
-                     struct anas_chain *chains) {
-  int *uses = anas_calloc((size_t)function->num_nodes + 1, sizeof *uses);
-  for (int n = 0; n < function->num_nodes; n++)
-    for (int q = 0; q < function->nodes[n].num_operands; q++)
-      if (function->nodes[n].operand[q].node != ANAS_ARGUMENT) uses[function->nodes[n].operand[q].node]++;
-  for (int r = 0; r < function->num_results; r++)
-    if (function->result[r].node != ANAS_ARGUMENT) uses[function->result[r].node]++;
-
-  int count = 0;
-  for (int n = 0; n < function->num_nodes; n++) {
-    if (!is_link(function, selected, n)) continue;
-    int producer = function->nodes[n].operand[0].node;
-    if (producer != ANAS_ARGUMENT && is_link(function, selected, producer) && uses[producer] == 1) continue; // inner
-    struct anas_chain *chain = &chains[count++];
-    *chain = (struct anas_chain){.nodes = storage};
-    for (int link = n, end = 0; !end;) {
-      *storage++ = link;
-      chain->length++;
-      end = 1;
-      for (int next = link + 1; next < function->num_nodes && uses[link] == 1 && end; next++)
-        if (is_link(function, selected, next) && function->nodes[next].operand[0].node == link) {
-          link = next;
-          end = 0;
-        }
-    }
-  }
-  free(uses);
-  return count;
 }
