@@ -42,10 +42,29 @@ struct anas_depth_state anas_depth_append(struct anas_depth_state state, enum an
 // Properties of one function, [result][argument]. Depth -1: no path.
 struct anas_properties {
   int num_results, num_args;
+  bool exact; // false: some sets of positions were too large to keep, and mixing may be weaker than the truth
   int64_t depth[ANAS_MAX_RESULTS][ANAS_MAX_ARGS];
   struct anas_mixing mixing[ANAS_MAX_RESULTS][ANAS_MAX_ARGS];
 };
-// Infers properties of every function (shapes must have been inferred). out has model->num_functions entries.
+
+// Summaries of functions by content, so that inference after an edit evaluates what the edit changed: the functions
+// edited, and callers of those whose summary is not what it was. Serves any number of models; one thread at a time.
+struct anas_property_cache;
+struct anas_property_cache *anas_property_cache_create(void);
+void anas_property_cache_destroy(struct anas_property_cache *cache);
+// Transfer functions (of ops and calls) evaluated through the cache so far.
+int64_t anas_property_cache_transfers(const struct anas_property_cache *cache);
+
+struct anas_property_options {
+  // Mixing by the published lattice composition and depth with the quirks of the reference implementation
+  // (docs/properties.md): for comparison with published numbers. Does not use the cache.
+  bool strict_reference;
+  struct anas_property_cache *cache; // null: none
+};
+// Infers properties of every function (shapes must have been inferred). out has model->num_functions entries. Null
+// options: the defaults.
+anas_status anas_infer_properties_with(const struct anas_model *model, const struct anas_property_options *options,
+                                       struct anas_properties *out);
 anas_status anas_infer_properties(const struct anas_model *model, struct anas_properties *out);
 
 // Cost of the entry function for one example; activation and training bytes are estimates from types, the exact figure

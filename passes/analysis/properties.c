@@ -1,140 +1,160 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Depth and mixing of every function of a model, in one forward sweep a function. A called function is summarised once:
-// its depth by kind of producer and kind of last op (a max-plus matrix), its mixing by one matrix per result and
-// argument. Deviation from the reference, on purpose: neutral ops are transparent, and a value that is a result does
-// not hide longer paths through it.
-#include "passes/analysis/analysis.h"
-
-#include "runtime/support/memory.h"
+// its depth by kind of producer and kind of last op (a max-plus matrix), its mixing by the positions of its arguments
+// that its results read (reads.h). Where such a summary is not enough to compose exactly, the callee's ops are
+// evaluated behind the caller's values instead. Deviation from the reference, on purpose: neutral ops are transparent,
+// and a value that is a result does not hide longer paths through it; reference.c has its rules.
+#include "passes/analysis/summary.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_PATH (-1)
-enum { KINDS = 2 }; // ANAS_LINEAR, ANAS_NONLINEAR
-
-// Longest paths from one argument to one value: depth[p][k] with a producer of kind p and a last op of kind k.
-struct paths {
-  int64_t depth[KINDS][KINDS];
-};
-
-// What one value says about one argument. mixing.rows == 0: the value does not depend on it.
-struct relation {
-  struct paths paths;
-  struct anas_mixing mixing;
-};
-
-struct summary {
-  enum { UNSEEN = 0, OPEN, DONE } state;
-  struct relation (*results)[ANAS_MAX_ARGS]; // [result][argument]
-};
+#define MAX_EXPANDED_OPS (1 << 16) // ops of callees evaluated in place in one inference; beyond, mixing is less exact
 
 struct inference {
   const struct anas_model *model;
-  struct summary *summaries;
+  struct anas_property_cache *cache;
+  struct anas_summary **summaries; // by function
+  bool *open;
+  int64_t expanded;
+  struct anas_strbuf scratch;
 };
 
-static const struct paths no_paths = {{{NO_PATH, NO_PATH}, {NO_PATH, NO_PATH}}};
+static const struct anas_paths no_paths = {{{ANAS_NO_PATH, ANAS_NO_PATH}, {ANAS_NO_PATH, ANAS_NO_PATH}}};
 
 static void raise(int64_t *into, int64_t value) {
   if (value > *into) *into = value;
 }
 
-static bool reachable(const struct paths *paths) {
-  for (int p = 0; p < KINDS; p++)
-    for (int k = 0; k < KINDS; k++)
-      if (paths->depth[p][k] != NO_PATH) return true;
-  return false;
-}
-
-static void append_op(const struct paths *before, enum anas_linearity kind, struct paths *into) {
-  for (int p = 0; p < KINDS; p++)
-    for (int k = 0; k < KINDS; k++) {
-      if (before->depth[p][k] == NO_PATH) continue;
+static void append_op(const struct anas_paths *before, enum anas_linearity kind, struct anas_paths *into) {
+  for (int p = 0; p < ANAS_DEPTH_KINDS; p++)
+    for (int k = 0; k < ANAS_DEPTH_KINDS; k++) {
+      if (before->depth[p][k] == ANAS_NO_PATH) continue;
       struct anas_depth_state state =
           anas_depth_append((struct anas_depth_state){before->depth[p][k], (enum anas_linearity)k}, kind);
       raise(&into->depth[p][state.last], state.depth);
     }
 }
 
-static void append_call(const struct paths *before, const struct paths *callee, struct paths *into) {
-  for (int p = 0; p < KINDS; p++)
-    for (int m = 0; m < KINDS; m++)
-      for (int k = 0; k < KINDS; k++)
-        if (before->depth[p][m] != NO_PATH && callee->depth[m][k] != NO_PATH)
+static void append_call(const struct anas_paths *before, const struct anas_paths *callee, struct anas_paths *into) {
+  for (int p = 0; p < ANAS_DEPTH_KINDS; p++)
+    for (int m = 0; m < ANAS_DEPTH_KINDS; m++)
+      for (int k = 0; k < ANAS_DEPTH_KINDS; k++)
+        if (before->depth[p][m] != ANAS_NO_PATH && callee->depth[m][k] != ANAS_NO_PATH)
           raise(&into->depth[p][k], before->depth[p][m] + callee->depth[m][k]);
 }
 
-static void join(struct relation *into, const struct anas_mixing *mixing) {
-  if (into->mixing.rows)
-    anas_mixing_join(&into->mixing, mixing);
-  else
-    into->mixing = *mixing;
+static void join(struct anas_relation *into, const struct anas_reads *reads, struct anas_arena *arena) {
+  struct anas_reads both;
+  if (!into->reads) {
+    into->reads = anas_reads_save(reads, arena);
+    return;
+  }
+  anas_reads_copy(into->reads, &both);
+  anas_reads_join(&both, reads, arena);
+  into->reads = anas_reads_save(&both, arena);
+}
+
+// One evaluation of a function's ops. Values are numbered: arguments, then every result of every node; each has one
+// relation for each source, whose positions and paths the arguments carry.
+struct sweep {
+  struct inference *inference;
+  const struct anas_function *function;
+  int sources;
+  int *first_result;            // by node
+  struct anas_relation *values; // [value][source]
+  struct anas_arena *arena;
+  bool from_body;
+};
+
+static struct anas_relation *relations_of(const struct sweep *s, struct anas_ref ref) {
+  int value = ref.node == ANAS_ARGUMENT ? ref.index : s->function->num_args + s->first_result[ref.node] + ref.index;
+  return s->values + (size_t)value * (size_t)s->sources;
+}
+
+// Does the op pass on what it gets, position by position?
+static bool is_elementwise(const struct anas_op *op, int which, const struct anas_shape *result) {
+  return !op->def->deps && anas_shape_equal(&op->operand[which], result);
+}
+
+static void transfer_op(struct sweep *s, const struct anas_node *node, const struct anas_op *op,
+                        struct anas_relation *results) {
+  for (int r = 0; r < node->num_results; r++)
+    for (int q = 0; q < node->num_operands; q++) {
+      const struct anas_relation *operand = relations_of(s, node->operand[q]);
+      for (int a = 0; a < s->sources; a++) {
+        struct anas_relation *into = &results[r * s->sources + a];
+        struct anas_reads reads;
+        if (!operand[a].reads) continue;
+        if (!into->reads && is_elementwise(op, q, &node->result[r])) {
+          into->reads = operand[a].reads;
+        } else {
+          anas_reads_append(operand[a].reads, op, q, &node->result[r], s->arena, &reads);
+          if (!reads.num_terms && reads.exact) continue; // nothing comes through
+          join(into, &reads, s->arena);
+        }
+        append_op(&operand[a].paths, op->def->linearity, &into->paths);
+      }
+    }
+}
+
+// False if a summary is not enough; nothing is left out if lossy.
+static bool transfer_summary(struct sweep *s, const struct anas_node *node, const struct anas_summary *callee,
+                             bool lossy, struct anas_relation *results) {
+  for (int r = 0; r < node->num_results; r++)
+    for (int q = 0; q < node->num_operands; q++) {
+      const struct anas_relation *through = &callee->relations[r * callee->num_args + q];
+      const struct anas_relation *operand = relations_of(s, node->operand[q]);
+      for (int a = 0; through->reads && a < s->sources; a++) {
+        struct anas_relation *into = &results[r * s->sources + a];
+        struct anas_reads reads;
+        if (!operand[a].reads) continue;
+        if (!anas_reads_append_call(operand[a].reads, through->reads, lossy, s->arena, &reads)) return false;
+        join(into, &reads, s->arena);
+        append_call(&operand[a].paths, &through->paths, &into->paths);
+      }
+    }
+  return true;
 }
 
 static anas_status summarise(struct inference *inference, int index);
+static anas_status evaluate(struct inference *inference, int index, int sources, const struct anas_relation *args,
+                            struct anas_arena *arena, struct anas_relation *out_results, bool *out_from_body);
 
-// Values are numbered: arguments, then every result of every node.
-static int value_index(const struct anas_function *function, const int *first_result, struct anas_ref ref) {
-  return ref.node == ANAS_ARGUMENT ? ref.index : function->num_args + first_result[ref.node] + ref.index;
+static void forget(struct anas_relation *relations, int count) {
+  for (int i = 0; i < count; i++)
+    relations[i] = (struct anas_relation){.paths = no_paths};
 }
 
-static void transfer_op(const struct anas_function *function, const struct anas_node *node, const struct anas_op *op,
-                        const int *first_result, const struct relation (*values)[ANAS_MAX_ARGS],
-                        struct relation (*results)[ANAS_MAX_ARGS]) {
-  for (int r = 0; r < node->num_results; r++)
-    for (int q = 0; q < node->num_operands; q++) {
-      const struct relation *operand = values[value_index(function, first_result, node->operand[q])];
-      struct anas_mixing pairing;
-      anas_mixing_of_op(op, q, &node->result[r], &pairing);
-      bool blocked = true;
-      for (int i = 0; i < pairing.rows; i++)
-        for (int j = 0; j < pairing.columns; j++)
-          blocked = blocked && pairing.pair[i][j] == ANAS_PAIR_NONE;
-      for (int a = 0; a < function->num_args; a++) {
-        if (!operand[a].mixing.rows) continue;
-        struct anas_mixing composed;
-        anas_mixing_compose(&operand[a].mixing, &pairing, &composed);
-        if (blocked) memset(composed.pair, 0, sizeof composed.pair);
-        join(&results[r][a], &composed);
-        append_op(&operand[a].paths, op->def->linearity, &results[r][a].paths);
-      }
-    }
-}
-
-static void transfer_call(const struct anas_function *function, const struct anas_node *node,
-                          const struct summary *callee, const int *first_result,
-                          const struct relation (*values)[ANAS_MAX_ARGS], struct relation (*results)[ANAS_MAX_ARGS]) {
-  for (int r = 0; r < node->num_results; r++)
-    for (int q = 0; q < node->num_operands; q++) {
-      const struct relation *through = &callee->results[r][q];
-      if (!through->mixing.rows) continue;
-      const struct relation *operand = values[value_index(function, first_result, node->operand[q])];
-      for (int a = 0; a < function->num_args; a++) {
-        if (!operand[a].mixing.rows) continue;
-        struct anas_mixing composed;
-        anas_mixing_compose(&operand[a].mixing, &through->mixing, &composed);
-        join(&results[r][a], &composed);
-        append_call(&operand[a].paths, &through->paths, &results[r][a].paths);
-      }
-    }
-}
-
-static anas_status sweep(struct inference *inference, int index, const int *first_result,
-                         struct relation (*values)[ANAS_MAX_ARGS]) {
-  const struct anas_function *function = &inference->model->functions[index];
-  for (int a = 0; a < function->num_args; a++) {
-    values[a][a].paths.depth[ANAS_LINEAR][ANAS_LINEAR] = 0;
-    values[a][a].paths.depth[ANAS_NONLINEAR][ANAS_NONLINEAR] = 0;
-    anas_mixing_of_input(&function->arg[a], &values[a][a].mixing);
+static anas_status transfer_call(struct sweep *s, const struct anas_node *node, struct anas_relation *results) {
+  struct inference *inference = s->inference;
+  const struct anas_function *callee = &inference->model->functions[node->callee];
+  ANAS_RETURN_IF_ERROR(summarise(inference, node->callee));
+  const struct anas_summary *summary = inference->summaries[node->callee];
+  if (transfer_summary(s, node, summary, false, results)) return ANAS_OK;
+  forget(results, node->num_results * s->sources);
+  if (inference->expanded + callee->num_nodes > MAX_EXPANDED_OPS) {
+    transfer_summary(s, node, summary, true, results);
+    return ANAS_OK;
   }
+  inference->expanded += callee->num_nodes;
+  s->from_body = true;
+  struct anas_relation *args = anas_calloc((size_t)(node->num_operands * s->sources) + 1, sizeof *args);
+  for (int q = 0; q < node->num_operands; q++)
+    memcpy(args + q * s->sources, relations_of(s, node->operand[q]), (size_t)s->sources * sizeof *args);
+  bool ignored;
+  anas_status status = evaluate(inference, node->callee, s->sources, args, s->arena, results, &ignored);
+  free(args);
+  return status;
+}
+
+static anas_status run_sweep(struct sweep *s) {
+  const struct anas_function *function = s->function;
   for (int n = 0; n < function->num_nodes; n++) {
     const struct anas_node *node = &function->nodes[n];
-    struct relation(*results)[ANAS_MAX_ARGS] = values + function->num_args + first_result[n];
+    struct anas_relation *results = relations_of(s, (struct anas_ref){n, 0});
     if (!node->def) {
-      ANAS_RETURN_IF_ERROR(summarise(inference, node->callee));
-      transfer_call(function, node, &inference->summaries[node->callee], first_result,
-                    (const struct relation(*)[ANAS_MAX_ARGS])values, results);
+      ANAS_RETURN_IF_ERROR(transfer_call(s, node, results));
       continue;
     }
     struct anas_shape operands[ANAS_MAX_OPERANDS];
@@ -142,69 +162,135 @@ static anas_status sweep(struct inference *inference, int index, const int *firs
       operands[q] = *anas_value_type(function, node->operand[q]);
     struct anas_op op;
     ANAS_RETURN_IF_ERROR(anas_node_resolve(node, operands, &op));
-    transfer_op(function, node, &op, first_result, (const struct relation(*)[ANAS_MAX_ARGS])values, results);
+    transfer_op(s, node, &op, results);
   }
+  anas_property_cache_count(s->inference->cache, function->num_nodes);
+  return ANAS_OK;
+}
+
+static anas_status evaluate(struct inference *inference, int index, int sources, const struct anas_relation *args,
+                            struct anas_arena *arena, struct anas_relation *out_results, bool *out_from_body) {
+  const struct anas_function *function = &inference->model->functions[index];
+  struct sweep s = {.inference = inference, .function = function, .sources = sources, .arena = arena};
+  s.first_result = anas_calloc((size_t)function->num_nodes + 1, sizeof *s.first_result);
+  for (int n = 0; n < function->num_nodes; n++)
+    s.first_result[n + 1] = s.first_result[n] + function->nodes[n].num_results;
+  int num_values = function->num_args + s.first_result[function->num_nodes];
+  s.values = anas_calloc((size_t)(num_values * sources) + 1, sizeof *s.values);
+  if (function->num_args) memcpy(s.values, args, (size_t)(function->num_args * sources) * sizeof *args);
+  forget(s.values + function->num_args * sources, (num_values - function->num_args) * sources);
+
+  anas_status status = run_sweep(&s);
+  for (int r = 0; r < function->num_results && status == ANAS_OK; r++)
+    memcpy(out_results + r * sources, relations_of(&s, function->result[r]), (size_t)sources * sizeof *out_results);
+  *out_from_body = s.from_body;
+  free(s.values);
+  free(s.first_result);
+  return status;
+}
+
+// Evaluates a function behind its own arguments.
+static anas_status make_summary(struct inference *inference, int index, struct anas_summary *summary) {
+  const struct anas_function *function = &inference->model->functions[index];
+  int sources = function->num_args;
+  struct anas_relation *args = anas_calloc((size_t)(sources * sources) + 1, sizeof *args);
+  forget(args, sources * sources);
+  for (int a = 0; a < sources; a++) {
+    struct anas_relation *self = &args[a * sources + a];
+    struct anas_reads reads;
+    self->paths.depth[ANAS_LINEAR][ANAS_LINEAR] = 0;
+    self->paths.depth[ANAS_NONLINEAR][ANAS_NONLINEAR] = 0;
+    anas_reads_of_input(&function->arg[a], &reads);
+    self->reads = anas_reads_save(&reads, &summary->arena);
+  }
+  summary->num_results = function->num_results;
+  summary->num_args = sources;
+  summary->relations =
+      anas_arena_alloc(&summary->arena, (size_t)(function->num_results * sources + 1) * sizeof *summary->relations);
+  anas_status status =
+      evaluate(inference, index, sources, args, &summary->arena, summary->relations, &summary->from_body);
+  free(args);
+  return status;
+}
+
+static anas_status summarise_callees(struct inference *inference, int index) {
+  const struct anas_function *function = &inference->model->functions[index];
+  for (int n = 0; n < function->num_nodes; n++)
+    if (!function->nodes[n].def) ANAS_RETURN_IF_ERROR(summarise(inference, function->nodes[n].callee));
   return ANAS_OK;
 }
 
 static anas_status summarise(struct inference *inference, int index) {
-  struct summary *summary = &inference->summaries[index];
   const struct anas_function *function = &inference->model->functions[index];
-  if (summary->state == DONE) return ANAS_OK;
-  if (summary->state == OPEN)
+  if (inference->summaries[index]) return ANAS_OK;
+  if (inference->open[index])
     return anas_fail(ANAS_INVALID, "function '@%s' calls itself; properties need a module without recursion",
                      function->name);
-  summary->state = OPEN;
+  inference->open[index] = true;
+  ANAS_RETURN_IF_ERROR(summarise_callees(inference, index));
+  XXH128_hash_t key, body;
+  anas_summary_keys(function, inference->summaries, &inference->scratch, &key, &body);
+  inference->summaries[index] = anas_property_cache_find(inference->cache, key, body);
+  if (inference->summaries[index]) return ANAS_OK;
 
-  int *first_result = anas_calloc((size_t)function->num_nodes + 1, sizeof *first_result);
-  for (int n = 0; n < function->num_nodes; n++)
-    first_result[n + 1] = first_result[n] + function->nodes[n].num_results;
-  size_t num_values = (size_t)(function->num_args + first_result[function->num_nodes]);
-  struct relation(*values)[ANAS_MAX_ARGS] = anas_calloc(num_values + 1, sizeof *values);
-  for (size_t v = 0; v < num_values; v++)
-    for (int a = 0; a < ANAS_MAX_ARGS; a++)
-      values[v][a].paths = no_paths;
-
-  anas_status status = sweep(inference, index, first_result, values);
-  if (status == ANAS_OK) {
-    summary->results = anas_calloc((size_t)function->num_results + 1, sizeof *summary->results);
-    for (int r = 0; r < function->num_results; r++)
-      memcpy(summary->results[r], values[value_index(function, first_result, function->result[r])],
-             sizeof summary->results[r]);
-    summary->state = DONE;
+  struct anas_summary *summary = anas_alloc(sizeof *summary);
+  summary->key = key;
+  summary->body = body;
+  anas_status status = make_summary(inference, index, summary);
+  if (status != ANAS_OK) {
+    anas_arena_deinit(&summary->arena);
+    free(summary);
+    return status;
   }
-  free(values);
-  free(first_result);
-  return status;
+  anas_summary_digest(summary, &inference->scratch);
+  anas_property_cache_add(inference->cache, summary);
+  inference->summaries[index] = summary;
+  return ANAS_OK;
 }
 
-static void report(const struct anas_function *function, const struct summary *summary, struct anas_properties *out) {
+static void report(const struct anas_function *function, const struct anas_summary *summary,
+                   struct anas_properties *out) {
   memset(out, 0, sizeof *out);
   out->num_results = function->num_results;
   out->num_args = function->num_args;
+  out->exact = true;
   for (int r = 0; r < function->num_results; r++)
     for (int a = 0; a < function->num_args; a++) {
-      const struct relation *relation = &summary->results[r][a];
+      const struct anas_relation *relation = &summary->relations[r * function->num_args + a];
       const int64_t *depth = relation->paths.depth[function->arg_linear[a] ? ANAS_LINEAR : ANAS_NONLINEAR];
-      out->depth[r][a] = NO_PATH;
-      if (reachable(&relation->paths))
-        for (int k = 0; k < KINDS; k++)
-          raise(&out->depth[r][a], depth[k]);
-      out->mixing[r][a] = relation->mixing;
+      out->depth[r][a] = ANAS_NO_PATH;
+      for (int k = 0; k < ANAS_DEPTH_KINDS; k++)
+        raise(&out->depth[r][a], depth[k]);
+      if (relation->reads) {
+        anas_reads_mixing(relation->reads, &out->mixing[r][a]);
+        out->exact = out->exact && relation->reads->exact;
+      }
       out->mixing[r][a].rows = function->arg[a].rank;
       out->mixing[r][a].columns = function->result_type[r].rank;
     }
 }
 
-anas_status anas_infer_properties(const struct anas_model *model, struct anas_properties *out) {
-  struct inference inference = {model, anas_calloc((size_t)model->num_functions + 1, sizeof(struct summary))};
+anas_status anas_infer_properties_with(const struct anas_model *model, const struct anas_property_options *options,
+                                       struct anas_properties *out) {
+  if (options && options->strict_reference) return anas_infer_properties_strictly(model, out);
+  bool own = !options || !options->cache;
+  struct inference inference = {.model = model, .cache = own ? anas_property_cache_create() : options->cache};
+  size_t functions = (size_t)model->num_functions;
+  inference.summaries = anas_calloc(functions + 1, sizeof *inference.summaries);
+  inference.open = anas_calloc(functions + 1, sizeof *inference.open);
+  anas_property_cache_trim(inference.cache);
   anas_status status = ANAS_OK;
   for (int f = 0; f < model->num_functions && status == ANAS_OK; f++)
     status = summarise(&inference, f);
   for (int f = 0; f < model->num_functions && status == ANAS_OK; f++)
-    report(&model->functions[f], &inference.summaries[f], &out[f]);
-  for (int f = 0; f < model->num_functions; f++)
-    free(inference.summaries[f].results);
+    report(&model->functions[f], inference.summaries[f], &out[f]);
+  anas_strbuf_deinit(&inference.scratch);
+  free(inference.open);
   free(inference.summaries);
+  if (own) anas_property_cache_destroy(inference.cache);
   return status;
+}
+
+anas_status anas_infer_properties(const struct anas_model *model, struct anas_properties *out) {
+  return anas_infer_properties_with(model, NULL, out);
 }

@@ -68,12 +68,12 @@ static void attach(struct anas_model *model, const struct anas_properties *prope
 }
 
 static anas_status run(MlirModule module, const struct anas_pass_options *options) {
-  (void)options;
+  struct anas_property_options how = {.strict_reference = anas_option_bool(options, "strict-reference")};
   struct anas_model *model;
   ANAS_RETURN_IF_ERROR(anas_model_import(module, &model));
   struct anas_properties *properties = anas_calloc((size_t)model->num_functions + 1, sizeof *properties);
   anas_status status = anas_model_infer_shapes(model);
-  if (status == ANAS_OK) status = anas_infer_properties(model, properties);
+  if (status == ANAS_OK) status = anas_infer_properties_with(model, &how, properties);
   if (status == ANAS_OK) {
     attach(model, properties);
     status = anas_model_write_back(model, module);
@@ -83,8 +83,15 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
   return status;
 }
 
+static const struct anas_pass_option properties_options[] = {
+    {"strict-reference", ANAS_OPTION_BOOL, "false",
+     "compose mixing and count depth as the reference implementation does"},
+    {0},
+};
+
 const struct anas_pass_def anas_pass_infer_properties = {
     .argument = "anas-infer-properties",
     .summary = "write depth and mixing of every function as attributes anas.depth and anas.mixing",
+    .options = properties_options,
     .run = run,
 };

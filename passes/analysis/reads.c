@@ -298,10 +298,11 @@ void anas_reads_append(const struct anas_reads *before, const struct anas_op *op
   anas_reads_copy(&after, out);
 }
 
-bool anas_reads_append_call(const struct anas_reads *before, const struct anas_reads *callee, struct anas_arena *arena,
-                            struct anas_reads *out) {
+bool anas_reads_append_call(const struct anas_reads *before, const struct anas_reads *callee, bool lossy,
+                            struct anas_arena *arena, struct anas_reads *out) {
   struct anas_reads after;
-  if (!callee->total && callee->num_terms) return false;
+  bool gaps = !callee->total && callee->num_terms; // constants would have to know where
+  if (gaps && !lossy) return false;
   struct anas_shape result = {.rank = callee->columns};
   memcpy(result.dim, callee->result, sizeof result.dim);
   start(before, &result, &after);
@@ -311,11 +312,16 @@ bool anas_reads_append_call(const struct anas_reads *before, const struct anas_r
     const struct anas_reads_term *term = &before->term[t];
     unsigned mask = anas_reads_mask(term);
     if (!callee->num_terms) continue;
+    bool several = mask & (mask - 1); // their sets in the callee are not a product
+    if (several && !lossy) return false;
+    if (several || (!mask && gaps)) {
+      after.exact = false;
+      continue;
+    }
     if (!mask) {
       anas_reads_add_term(&after, term, arena);
       continue;
     }
-    if (mask & (mask - 1)) return false; // several dimensions: their sets in the callee are not a product
     int row = __builtin_ctz(mask);
     for (int g = 0; g < callee->num_terms; g++) {
       struct anas_reads_term inner[ANAS_MAX_RANK] = {0}, composed;

@@ -51,9 +51,9 @@ const struct anas_reads *anas_reads_save(const struct anas_reads *from, struct a
 void anas_reads_append(const struct anas_reads *before, const struct anas_op *op, int which,
                        const struct anas_shape *result, struct anas_arena *arena, struct anas_reads *out);
 // The same through a function summarised by what its result reads of its argument. False if the summary is not enough
-// and the function's ops must be appended one by one.
-bool anas_reads_append_call(const struct anas_reads *before, const struct anas_reads *callee, struct anas_arena *arena,
-                            struct anas_reads *out);
+// and the function's ops must be appended one by one; if lossy, what the summary cannot say is left out instead.
+bool anas_reads_append_call(const struct anas_reads *before, const struct anas_reads *callee, bool lossy,
+                            struct anas_arena *arena, struct anas_reads *out);
 // Union: the same input and the same result extents.
 void anas_reads_join(struct anas_reads *into, const struct anas_reads *other, struct anas_arena *arena);
 

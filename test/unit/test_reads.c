@@ -182,7 +182,7 @@ static void test_summaries(void **state) {
       anas_reads_append(n < 2 ? &before : &callee, &op, 0, &result, &arena, n < 2 ? &before : &callee);
       a = b;
     }
-    if (anas_reads_append_call(&before, &callee, &arena, &whole)) {
+    if (anas_reads_append_call(&before, &callee, false, &arena, &whole)) {
       summarised++;
       compare(&a, &input, &whole);
     }
