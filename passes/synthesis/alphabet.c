@@ -9,15 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int64_t gcd(int64_t a, int64_t b) {
-  while (b) {
-    int64_t rest = a % b;
-    a = b;
-    b = rest;
-  }
-  return a;
-}
-
 static bool same_ints(const struct anas_ints *a, const struct anas_ints *b) {
   return a->count == b->count && !memcmp(a->value, b->value, (size_t)a->count * sizeof a->value[0]);
 }
@@ -65,7 +56,7 @@ static bool normalize(const struct anas_value_source *source, const struct anas_
     if (dim->operand != 0) return false; // the new op has one operand
     if (dim->axis >= 0) dim->axis -= source->rank;
     if (dim->axis >= 0 || dim->axis < -source->rank) return false;
-    int64_t common = gcd(dim->mul, dim->div);
+    int64_t common = anas_gcd(dim->mul, dim->div);
     dim->mul /= common;
     dim->div /= common;
   }
@@ -88,54 +79,89 @@ static void add_value(const struct anas_attr_def *def, const struct anas_attr *v
 }
 
 // base * mul / div for the factors of spec 3.5; absolute bases only where div divides them.
-static void add_sizes(const struct anas_attr_def *def, const struct anas_attr *base, struct anas_attr *out,
-                      int *count) {
+static void add_size(const struct anas_attr_def *def, const struct anas_attr *base, const int64_t factor[2],
+                     struct anas_attr *out, int *count) {
+  struct anas_attr value = *base;
+  struct anas_dim_expr *dim = &value.value.dim;
+  if (dim->relative) {
+    dim->mul *= factor[0];
+    dim->div *= factor[1];
+    int64_t common = anas_gcd(dim->mul, dim->div);
+    dim->mul /= common;
+    dim->div /= common;
+  } else {
+    if (dim->constant % factor[1]) return;
+    dim->constant = dim->constant / factor[1] * factor[0];
+  }
+  add_value(def, &value, out, count);
+}
+
+static void add_sizes(const struct anas_value_source *source, const struct anas_attr_def *def,
+                      const struct anas_attr *base, struct anas_attr *out, int *count) {
   static const int64_t factors[][2] = {{1, 1}, {2, 1}, {4, 1}, {1, 2}, {1, 4}}; // mul, div
-  for (size_t f = 0; f < sizeof factors / sizeof *factors; f++) {
-    struct anas_attr value = *base;
-    struct anas_dim_expr *dim = &value.value.dim;
-    if (dim->relative) {
-      dim->mul *= factors[f][0];
-      dim->div *= factors[f][1];
-      int64_t common = gcd(dim->mul, dim->div);
-      dim->mul /= common;
-      dim->div /= common;
-    } else {
-      if (dim->constant % factors[f][1]) continue;
-      dim->constant = dim->constant / factors[f][1] * factors[f][0];
-    }
-    add_value(def, &value, out, count);
+  for (size_t f = 0; f < sizeof factors / sizeof *factors; f++)
+    add_size(def, base, factors[f], out, count);
+  for (int f = 0; f < source->num_factors; f++)
+    add_size(def, base, source->factor[f], out, count);
+}
+
+// The reference keeps strides and windows in one set (B5).
+static bool shares_values(const struct anas_value_source *source, const char *a, const char *b) {
+  if (!strcmp(a, b)) return true;
+  return source->strict && (!strcmp(a, "strides") || !strcmp(a, "window")) &&
+         (!strcmp(b, "strides") || !strcmp(b, "window"));
+}
+
+static void add_set(const struct anas_attr_def *def, bool full, struct anas_attr *out, int *count) {
+  for (int i = 0; i < (full ? def->num_full : def->num_test); i++)
+    add_value(def, full ? &def->full_set[i] : &def->test_set[i], out, count);
+}
+
+static void add_shared_sets(const struct anas_value_source *source, const struct anas_attr_def *def, bool full,
+                            struct anas_attr *out, int *count) {
+  int num_defs;
+  const struct anas_op_def *const *defs = anas_op_table(&num_defs);
+  for (int d = 0; d < num_defs; d++)
+    for (int a = 0; a < defs[d]->num_attrs; a++)
+      if (defs[d]->synthesizable && defs[d]->attrs[a].kind == def->kind &&
+          shares_values(source, def->name, defs[d]->attrs[a].name))
+        add_set(&defs[d]->attrs[a], full, out, count);
+}
+
+// Adds what node, an op of the replaced chain, has under the name of def.
+static void add_observed(const struct anas_value_source *source, const struct anas_attr_def *def,
+                         const struct anas_node *node, struct anas_attr *out, int *count) {
+  bool is_size = anas_attr_is_size(def);
+  for (int a = 0; node->def && a < node->def->num_attrs; a++) {
+    const struct anas_attr_def *from = &node->def->attrs[a];
+    if (from->kind != def->kind || !shares_values(source, def->name, from->name)) continue;
+    struct anas_attr value = node->attr[a];
+    if (!value.present && !source->strict) value = from->fallback;
+    if (!value.present || !normalize(source, from, def, &value)) continue;
+    if (!is_size)
+      add_value(def, &value, out, count);
+    else if (value.value.dim.relative || source->single_context)
+      add_sizes(source, def, &value, out, count);
   }
 }
 
-int anas_attr_values(const struct anas_value_source *source, const struct anas_attr_def *def, bool full,
+int anas_attr_values(const struct anas_value_source *source, const struct anas_attr_def *def, enum anas_value_set set,
                      struct anas_attr out[ANAS_MAX_VALUES]) {
   static const struct anas_attr same_size = {.present = true,
                                              .value.dim = {.relative = true, .axis = -1, .div = 1, .mul = 1}};
-  bool is_size = anas_attr_is_size(def);
-  const struct anas_attr *set = full ? def->full_set : def->test_set;
-  int set_size = full ? def->num_full : def->num_test, count = 0;
-  if (!is_size && set_size == 0) {
+  bool is_size = anas_attr_is_size(def), full = set == ANAS_VALUES_FULL;
+  int count = 0;
+  if (!is_size && (full ? def->num_full : def->num_test) == 0) {
     out[0] = (struct anas_attr){.present = false};
     return 1;
   }
-  for (int i = 0; i < set_size; i++)
-    add_value(def, &set[i], out, &count);
-  if (is_size) add_sizes(def, &same_size, out, &count);
-
-  for (int n = 0; n < source->num_reference; n++) {
-    const struct anas_node *node = &source->reference[n];
-    if (!node->def) continue;
-    int index = anas_op_attr_index(node->def, def->name);
-    if (index < 0 || node->def->attrs[index].kind != def->kind) continue;
-    struct anas_attr value = node->attr[index].present ? node->attr[index] : node->def->attrs[index].fallback;
-    if (!value.present || !normalize(source, &node->def->attrs[index], def, &value)) continue;
-    if (is_size) {
-      if (value.value.dim.relative || source->single_context) add_sizes(def, &value, out, &count);
-    } else {
-      add_value(def, &value, out, &count);
-    }
+  if (set != ANAS_VALUES_OBSERVED) {
+    add_set(def, full, out, &count);
+    if (source->strict) add_shared_sets(source, def, full, out, &count);
   }
+  if (is_size) add_sizes(source, def, &same_size, out, &count);
+  for (int n = 0; n < source->num_reference; n++)
+    add_observed(source, def, &source->reference[n], out, &count);
   return count;
 }
 
@@ -148,7 +174,7 @@ static bool is_candidate(const struct anas_op_def *def) {
 }
 
 static void add_symbols(struct anas_alphabet *alphabet, const struct anas_op_def *def, const struct anas_attr *values,
-                        const int *num_values, int size_attr) {
+                        const int *num_values, int size_attr, bool exact) {
   int choice[ANAS_MAX_ATTRS] = {0};
   for (;;) {
     alphabet->symbols =
@@ -166,13 +192,14 @@ static void add_symbols(struct anas_alphabet *alphabet, const struct anas_op_def
         symbol->op.attr[a] = values[a * ANAS_MAX_VALUES + choice[a]];
     }
     int a = def->num_attrs - 1; // the last attribute varies fastest
-    while (a >= 0 && ++choice[a] == num_values[a] + (a == size_attr))
+    while (a >= 0 && ++choice[a] == num_values[a] + (exact && a == size_attr))
       choice[a--] = 0;
     if (a < 0) return;
   }
 }
 
-void anas_alphabet_init(struct anas_alphabet *alphabet, const struct anas_value_source *source) {
+void anas_alphabet_init(struct anas_alphabet *alphabet, const struct anas_value_source *source, enum anas_value_set set,
+                        bool exact) {
   *alphabet = (struct anas_alphabet){0};
   int num_defs;
   const struct anas_op_def *const *defs = anas_op_table(&num_defs);
@@ -181,10 +208,10 @@ void anas_alphabet_init(struct anas_alphabet *alphabet, const struct anas_value_
     if (!is_candidate(defs[d])) continue;
     int num_values[ANAS_MAX_ATTRS] = {0}, size_attr = -1;
     for (int a = 0; a < defs[d]->num_attrs; a++) {
-      num_values[a] = anas_attr_values(source, &defs[d]->attrs[a], false, values + a * ANAS_MAX_VALUES);
+      num_values[a] = anas_attr_values(source, &defs[d]->attrs[a], set, values + a * ANAS_MAX_VALUES);
       if (anas_attr_is_size(&defs[d]->attrs[a])) size_attr = a;
     }
-    add_symbols(alphabet, defs[d], values, num_values, size_attr);
+    add_symbols(alphabet, defs[d], values, num_values, size_attr, exact);
     alphabet->num_types++;
   }
   free(values);
@@ -195,29 +222,36 @@ void anas_alphabet_deinit(struct anas_alphabet *alphabet) {
   *alphabet = (struct anas_alphabet){0};
 }
 
-bool anas_exact_size(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix,
-                     struct anas_attr *out) {
-  int64_t mul = 0, div = 0, constant = 0;
-  bool relative = true, absolute = true;
-  for (int t = 0; t < num_targets; t++) {
-    int64_t have = prefix[t].shape.dim[prefix[t].shape.rank - 1],
-            need = targets[t].output.dim[targets[t].output.rank - 1];
-    if (have < 1 || need < 1) return false;
-    int64_t common = gcd(have, need);
-    if (t == 0) {
-      mul = need / common;
-      div = have / common;
-      constant = need;
-    }
-    relative = relative && mul == need / common && div == have / common;
-    absolute = absolute && constant == need;
+int anas_alphabet_draw(const struct anas_alphabet *alphabet, struct anas_rng *rng) {
+  int type = (int)anas_rng_below(rng, (uint64_t)alphabet->num_types), first = 0, count = 0;
+  while (alphabet->symbols[first].type != type)
+    first++;
+  while (first + count < alphabet->count && alphabet->symbols[first + count].type == type)
+    count++;
+  return first + (int)anas_rng_below(rng, (uint64_t)count);
+}
+
+void anas_full_draw(const struct anas_value_source *source, struct anas_rng *rng, struct anas_node *out) {
+  int num_defs;
+  const struct anas_op_def *const *defs = anas_op_table(&num_defs);
+  struct anas_attr values[ANAS_MAX_VALUES];
+  uint64_t total = 0, *instances = anas_calloc((size_t)num_defs, sizeof *instances);
+  for (int d = 0; d < num_defs; d++) {
+    if (!is_candidate(defs[d])) continue;
+    instances[d] = 1;
+    for (int a = 0; a < defs[d]->num_attrs; a++)
+      instances[d] *= (uint64_t)anas_attr_values(source, &defs[d]->attrs[a], ANAS_VALUES_FULL, values);
+    total += instances[d];
   }
-  // A ratio that is neither a multiple nor a fraction says less than the count itself, if that serves everywhere.
-  if (relative && !(absolute && mul != 1 && div != 1)) {
-    *out = (struct anas_attr){.present = true, .value.dim = {.relative = true, .axis = -1, .div = div, .mul = mul}};
-    return true;
+  uint64_t draw = anas_rng_below(rng, total);
+  int d = 0;
+  for (; draw >= instances[d]; d++)
+    draw -= instances[d];
+  free(instances);
+  *out = (struct anas_node){.def = defs[d], .num_operands = 1, .num_results = 1};
+  for (int a = 0; a < defs[d]->num_attrs; a++) {
+    uint64_t count = (uint64_t)anas_attr_values(source, &defs[d]->attrs[a], ANAS_VALUES_FULL, values);
+    out->attr[a] = values[draw % count];
+    draw /= count;
   }
-  if (!absolute) return false;
-  *out = (struct anas_attr){.present = true, .value.dim = {.constant = constant, .div = 1, .mul = 1}};
-  return true;
 }

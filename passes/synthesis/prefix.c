@@ -34,10 +34,20 @@ bool anas_prefix_append(const struct anas_target *targets, int num_targets, cons
   return true;
 }
 
+// Under the prime-factor scale the wrong feature count weighs as much as the share of factors still missing: 1 at the
+// start as under the 0/1 rule, and every factor counts.
+static double shape_distance(const struct anas_target *target, const struct anas_shape *actual) {
+  double distance = anas_shape_distance(&target->output, actual);
+  int last = target->output.rank - 1;
+  if (distance <= 0 || !target->feature_steps || target->output.dim[last] == actual->dim[last]) return distance;
+  double missing = anas_missing_factors(actual->dim[last], target->output.dim[last]);
+  return distance + (missing / target->feature_steps - 1) / target->output.rank;
+}
+
 double anas_prefix_distance(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix) {
   double shape = 0, depth = 0, mixing = 0;
   for (int t = 0; t < num_targets; t++) {
-    double s = targets[t].any_shape ? 0 : anas_shape_distance(&targets[t].output, &prefix[t].shape);
+    double s = targets[t].any_shape ? 0 : shape_distance(&targets[t], &prefix[t].shape);
     if (s < 0) return s;
     if (s > shape) shape = s;
     if (targets[t].require_depth) {
@@ -66,6 +76,34 @@ bool anas_prefix_is_dead_end(const struct anas_target *targets, int num_targets,
       if (is_zero(actual->pair[i], actual->columns) && !is_zero(required->pair[i], required->columns)) return true;
   }
   return false;
+}
+
+bool anas_prefix_is_too_small(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix) {
+  for (int t = 0; t < num_targets; t++) {
+    const struct anas_shape *required = &targets[t].output, *actual = &prefix[t].shape;
+    if (targets[t].any_shape) continue;
+    if (required->rank != actual->rank || required->dim[0] != actual->dim[0]) return true;
+    for (int i = 1; i < required->rank - 1; i++)
+      if (actual->dim[i] < required->dim[i]) return true;
+  }
+  return false;
+}
+
+void anas_prefix_canonicalize(const struct anas_target *targets, int num_targets, struct anas_prefix *prefix) {
+  for (int t = 0; t < num_targets; t++) {
+    struct anas_prefix clean;
+    memset(&clean, 0, sizeof clean); // padding too
+    clean.shape.rank = prefix[t].shape.rank;
+    clean.shape.element = prefix[t].shape.element;
+    memcpy(clean.shape.dim, prefix[t].shape.dim, (size_t)clean.shape.rank * sizeof clean.shape.dim[0]);
+    if (targets[t].require_depth) { // more than required is as good as required
+      bool enough = prefix[t].depth.depth >= targets[t].depth;
+      clean.depth.depth = enough ? targets[t].depth : prefix[t].depth.depth;
+      clean.depth.last = enough ? ANAS_LINEAR : prefix[t].depth.last;
+    }
+    if (targets[t].require_mixing) clean.mixing = prefix[t].mixing;
+    memcpy(&prefix[t], &clean, sizeof clean);
+  }
 }
 
 double anas_chain_distance(const struct anas_target *targets, int num_targets, const struct anas_node *chain,

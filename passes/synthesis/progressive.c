@@ -10,85 +10,56 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define MAX_CHAIN 64 // entries of the trace
 
 struct search {
-  const struct anas_target *targets;
-  int num_targets;
-  const struct anas_synthesis_options *options;
-  struct anas_rng *rng;
-  struct anas_alphabet alphabet;
+  struct anas_synthesizer *s;
   struct anas_prefix *prefix, *after; // one per target
-  double *distance;                   // per symbol; negative: not a candidate
-  struct anas_node chain[MAX_CHAIN];
-  int length;
-  int64_t candidates;
+  struct anas_exact exact;
+  double *distance; // per symbol; negative: not a candidate
 };
-
-static void set_exact(struct search *search, bool available, const struct anas_attr *exact, int s) {
-  struct anas_symbol *symbol = &search->alphabet.symbols[s];
-  symbol->op.attr[symbol->exact_attr] = available ? *exact : (struct anas_attr){.present = false};
-}
-
-// Is the exact size one of the regular ones? Then it would count twice.
-static bool is_regular(const struct search *search, int s, const struct anas_attr *exact) {
-  const struct anas_symbol *symbols = search->alphabet.symbols;
-  int attr = symbols[s].exact_attr;
-  for (int i = 0; i < search->alphabet.count; i++)
-    if (symbols[i].type == symbols[s].type && symbols[i].exact_attr < 0 &&
-        anas_attr_same(&symbols[i].op.def->attrs[attr], &symbols[i].op.attr[attr], exact))
-      return true;
-  return false;
-}
 
 // Fills in search->distance for every candidate of this step. False if there is none.
 static bool evaluate(struct search *search, double last) {
-  struct anas_attr exact;
-  bool have_exact = anas_exact_size(search->targets, search->num_targets, search->prefix, &exact);
+  struct anas_synthesizer *s = search->s;
+  search->exact = anas_exact_at(s->targets, s->num_targets, search->prefix);
   // Below the minimum length a satisfied chain has to stay as it is; no op could come closer.
-  bool must_progress = search->options->filter_progress && last > 0;
-  int exact_type = -1;
-  bool exact_regular = false, any = false;
-  for (int s = 0; s < search->alphabet.count; s++) {
-    struct anas_symbol *symbol = &search->alphabet.symbols[s];
-    search->distance[s] = -1;
-    if (symbol->exact_attr >= 0) {
-      if (!have_exact) continue;
-      if (symbol->type != exact_type) {
-        exact_type = symbol->type;
-        exact_regular = is_regular(search, s, &exact);
-      }
-      if (exact_regular) continue;
-      set_exact(search, true, &exact, s);
-    }
-    search->candidates++;
-    if (!anas_prefix_append(search->targets, search->num_targets, search->prefix, &symbol->op, search->after)) continue;
-    double distance = anas_prefix_distance(search->targets, search->num_targets, search->after);
+  bool must_progress = s->options->filter_progress && last > 0;
+  bool any = false;
+  for (int i = 0; i < s->alphabet.count; i++) {
+    struct anas_node scratch;
+    const struct anas_node *op = anas_symbol_op(&s->alphabet, i, &search->exact, &scratch);
+    search->distance[i] = -1;
+    if (!op || !anas_synthesizer_try(s, search->prefix, op, search->after)) continue;
+    double distance = anas_synthesizer_distance(s, search->after);
     if (distance < 0 || (must_progress && distance >= last)) continue;
-    if (distance > 0 && anas_prefix_is_dead_end(search->targets, search->num_targets, search->after)) continue;
-    search->distance[s] = distance;
+    if (distance > 0 && anas_prefix_is_dead_end(s->targets, s->num_targets, search->after)) continue;
+    search->distance[i] = distance;
     any = true;
   }
-  return any;
+  return any && !s->out_of_budget;
 }
 
 static void keep_at_most(struct search *search, double limit) {
-  for (int s = 0; s < search->alphabet.count; s++)
+  for (int s = 0; s < search->s->alphabet.count; s++)
     if (search->distance[s] > limit) search->distance[s] = -1;
 }
 
+double anas_candidate_weight(double distance, double epsilon, double exponent) {
+  double base = distance + epsilon;
+  return base > 0 ? pow(base, -exponent) : 1; // without epsilon only the satisfying ones are left
+}
+
 static double weight_of(const struct search *search, int s) {
+  const struct anas_synthesis_options *options = search->s->options;
   if (search->distance[s] < 0) return 0;
-  if (search->options->mode != ANAS_WEIGHTED) return 1;
-  double base = search->distance[s] + search->options->epsilon;
-  return base > 0 ? pow(base, -search->options->exponent) : 1; // without epsilon only the satisfying ones are left
+  return options->mode == ANAS_WEIGHTED
+             ? anas_candidate_weight(search->distance[s], options->epsilon, options->exponent)
+             : 1;
 }
 
 // Op type first, then one of its instances: ops with many attributes would win too often otherwise.
 static int choose(struct search *search) {
-  const struct anas_alphabet *alphabet = &search->alphabet;
+  const struct anas_alphabet *alphabet = &search->s->alphabet;
   double *type_weight = anas_calloc((size_t)alphabet->num_types, sizeof *type_weight), total = 0;
   for (int s = 0; s < alphabet->count; s++) {
     double weight = weight_of(search, s), *type = &type_weight[alphabet->symbols[s].type];
@@ -97,7 +68,7 @@ static int choose(struct search *search) {
       *type = weight;
     }
   }
-  double draw = anas_rng_double(search->rng) * total;
+  double draw = anas_rng_double(search->s->rng) * total;
   int type = -1;
   for (int t = 0; t < alphabet->num_types; t++) {
     if (type_weight[t] == 0) continue;
@@ -110,7 +81,7 @@ static int choose(struct search *search) {
   total = 0;
   for (int s = 0; s < alphabet->count; s++)
     if (alphabet->symbols[s].type == type) total += weight_of(search, s);
-  draw = anas_rng_double(search->rng) * total;
+  draw = anas_rng_double(search->s->rng) * total;
   int chosen = -1;
   for (int s = 0; s < alphabet->count; s++) {
     double weight = alphabet->symbols[s].type == type ? weight_of(search, s) : 0;
@@ -124,126 +95,55 @@ static int choose(struct search *search) {
 
 // Appends one op; false if nothing can be appended.
 static bool step(struct search *search, double last, double *out_distance) {
+  struct anas_synthesizer *s = search->s;
   if (!evaluate(search, last)) return false;
   double least = DBL_MAX;
-  for (int s = 0; s < search->alphabet.count; s++)
-    if (search->distance[s] >= 0 && search->distance[s] < least) least = search->distance[s];
-  if (search->options->mode == ANAS_GREEDY || search->length >= search->options->max_length - 2)
+  for (int i = 0; i < s->alphabet.count; i++)
+    if (search->distance[i] >= 0 && search->distance[i] < least) least = search->distance[i];
+  if (s->options->mode == ANAS_GREEDY || s->length >= s->options->max_length - 2)
     keep_at_most(search, least);
-  else if ((search->options->epsilon == 0 || search->options->mode == ANAS_UNIFORM) && least == 0)
+  else if ((s->options->epsilon == 0 || s->options->mode == ANAS_UNIFORM) && least == 0)
     keep_at_most(search, 0);
-  int s = choose(search);
-  struct anas_node *op = &search->chain[search->length];
-  *op = search->alphabet.symbols[s].op;
-  op->operand[0] = (struct anas_ref){search->length - 1, 0}; // -1: the argument
-  anas_prefix_append(search->targets, search->num_targets, search->prefix, op, search->prefix);
-  op->result[0] = search->prefix[0].shape;
-  search->length++;
-  *out_distance = search->distance[s];
+  int chosen = choose(search);
+  struct anas_node scratch, *op = &s->chain[s->length++];
+  *op = *anas_symbol_op(&s->alphabet, chosen, &search->exact, &scratch);
+  anas_prefix_append(s->targets, s->num_targets, search->prefix, op, search->prefix);
+  *out_distance = search->distance[chosen];
   return true;
 }
 
-// Values that are the defaults need not be written.
-static void drop_defaults(struct anas_node *chain, int num_nodes) {
-  for (int n = 0; n < num_nodes; n++)
-    for (int a = 0; a < chain[n].def->num_attrs; a++) {
-      const struct anas_attr_def *def = &chain[n].def->attrs[a];
-      if (!def->required && def->fallback.present && anas_attr_same(def, &chain[n].attr[a], &def->fallback))
-        chain[n].attr[a] = (struct anas_attr){.present = false};
-    }
-}
-
-static double grow(struct search *search, double *trace) {
-  const struct anas_synthesis_options *options = search->options;
-  double distance = anas_prefix_distance(search->targets, search->num_targets, search->prefix);
+// Distance of the chain when it cannot or need not go on.
+static double grow(struct search *search) {
+  struct anas_synthesizer *s = search->s;
+  double distance = anas_synthesizer_distance(s, search->prefix);
   double last = distance < 0 ? DBL_MAX : distance;
   for (;;) {
-    if (search->length >= options->min_length && last == 0) {
-      bool room = search->length <= options->max_length - 2;
-      if (!room || anas_rng_double(search->rng) >= options->grow_probability) return last;
+    if (s->length >= s->options->min_length && last == 0) {
+      bool room = s->length <= s->options->max_length - 2;
+      if (!room || anas_rng_double(s->rng) >= s->options->grow_probability) return last;
     }
-    if (search->length >= options->max_length) return last;
+    if (s->length >= s->options->max_length) return last;
     if (!step(search, last, &distance)) return last;
-    trace[search->length - 1] = distance;
     last = distance;
   }
 }
 
-static anas_status check_options(const struct anas_target *targets, int num_targets,
-                                 const struct anas_synthesis_options *options) {
-  if (num_targets < 1) return anas_fail(ANAS_INVALID, "synthesis needs at least one target");
-  if (options->max_length < 1 || options->max_length > MAX_CHAIN || options->min_length < 0 ||
-      options->min_length > options->max_length)
-    return anas_fail(ANAS_INVALID,
-                     "synthesis needs 0 <= min-length <= max-length <= %d and max-length > 0, got %d and %d", MAX_CHAIN,
-                     options->min_length, options->max_length);
-  if (!(options->epsilon >= 0) || !(options->exponent >= 0))
-    return anas_fail(ANAS_INVALID, "epsilon and exponent of the weights must not be negative, got %g and %g",
-                     options->epsilon, options->exponent);
-  for (int t = 0; t < num_targets; t++) {
-    char have[128], need[128];
-    if (targets[t].input.rank != targets[t].output.rank || targets[t].input.rank < 2)
-      return anas_fail(
-          ANAS_INFEASIBLE,
-          "no chain leads from tensor<%s> to tensor<%s>: synthesised ops keep the rank, which must be 2 or more",
-          anas_shape_text(&targets[t].input, have), anas_shape_text(&targets[t].output, need));
-    if (targets[t].input.rank != targets[0].input.rank)
-      return anas_fail(ANAS_INFEASIBLE, "contexts 0 and %d have inputs of different ranks, %d and %d", t,
-                       targets[0].input.rank, targets[t].input.rank);
-  }
-  return ANAS_OK;
+static anas_status progressive_search(struct anas_synthesizer *s) {
+  struct search search = {.s = s,
+                          .prefix = anas_synthesizer_states(s, 1),
+                          .after = anas_synthesizer_states(s, 1),
+                          .distance = anas_calloc((size_t)s->alphabet.count, sizeof(double))};
+  anas_synthesizer_start(s, search.prefix);
+  double distance = grow(&search);
+  free(search.prefix);
+  free(search.after);
+  free(search.distance);
+  if (distance == 0 && s->length >= s->options->min_length) return ANAS_OK;
+  return anas_fail(ANAS_INFEASIBLE,
+                   "no chain of at most %d ops was found%s: %d ops reached distance %.4g after %lld "
+                   "candidates",
+                   s->options->max_length, s->out_of_budget ? " before max-candidates was reached" : "", s->length,
+                   distance == DBL_MAX ? INFINITY : distance, (long long)s->candidates);
 }
 
-anas_status anas_synthesize_chain(const struct anas_target *targets, int num_targets, const struct anas_node *reference,
-                                  int num_reference, const struct anas_synthesis_options *options, struct anas_rng *rng,
-                                  struct anas_synthesis_result *out) {
-  ANAS_RETURN_IF_ERROR(check_options(targets, num_targets, options));
-  struct anas_value_source source = {.reference = reference,
-                                     .num_reference = reference ? num_reference : 0,
-                                     .rank = targets[0].input.rank,
-                                     .single_context = num_targets == 1};
-  struct search *search = anas_alloc(sizeof *search);
-  search->targets = targets;
-  search->num_targets = num_targets;
-  search->options = options;
-  search->rng = rng;
-  search->prefix = anas_calloc((size_t)num_targets, sizeof *search->prefix);
-  search->after = anas_calloc((size_t)num_targets, sizeof *search->after);
-  for (int t = 0; t < num_targets; t++)
-    anas_prefix_start(&targets[t], &search->prefix[t]);
-  anas_alphabet_init(&search->alphabet, &source);
-  search->distance = anas_calloc((size_t)search->alphabet.count, sizeof *search->distance);
-
-  struct anas_synthesis_result result = {0};
-  double distance = grow(search, result.trace);
-  anas_status status = ANAS_OK;
-  if (distance != 0 || search->length < options->min_length) {
-    status = anas_fail(
-        ANAS_INFEASIBLE, "no chain of at most %d ops was found: %d ops reached distance %.4g after %lld candidates",
-        options->max_length, search->length, distance == DBL_MAX ? INFINITY : distance, (long long)search->candidates);
-  } else {
-    if (options->randomize_attributes)
-      anas_chain_randomize(targets, num_targets, &source, rng, search->chain, search->length);
-    drop_defaults(search->chain, search->length);
-    if (anas_chain_distance(targets, num_targets, search->chain, search->length) != 0)
-      status = anas_fail(ANAS_INTERNAL, "the synthesised chain does not satisfy its targets");
-  }
-  if (status == ANAS_OK) {
-    result.num_nodes = search->length;
-    result.chain = anas_calloc((size_t)search->length, sizeof *result.chain);
-    memcpy(result.chain, search->chain, (size_t)search->length * sizeof *result.chain);
-    result.candidates = search->candidates;
-    *out = result;
-  }
-  anas_alphabet_deinit(&search->alphabet);
-  free(search->distance);
-  free(search->prefix);
-  free(search->after);
-  free(search);
-  return status;
-}
-
-void anas_synthesis_result_deinit(struct anas_synthesis_result *result) {
-  free(result->chain);
-  *result = (struct anas_synthesis_result){0};
-}
+const struct anas_strategy anas_strategy_progressive = {.repeats = true, .search = progressive_search};

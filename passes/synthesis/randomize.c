@@ -41,7 +41,7 @@ static void vary_attribute(struct variation *v, int n, int a) {
   if (is_pinned(v, def, &v->chain[n].attr[a])) return;
   struct anas_attr values[ANAS_MAX_VALUES], old = v->chain[n].attr[a];
   uint32_t order[ANAS_MAX_VALUES];
-  int count = anas_attr_values(v->source, def, true, values);
+  int count = anas_attr_values(v->source, def, ANAS_VALUES_FULL, values);
   for (int i = 0; i < count; i++)
     order[i] = (uint32_t)i;
   anas_rng_shuffle(v->rng, order, (uint64_t)count);

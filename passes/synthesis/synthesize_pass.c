@@ -91,10 +91,11 @@ static bool has_targets(const struct anas_function *function) {
 
 static anas_status read_target(MlirContext context, const struct anas_function *function, struct anas_target *out) {
   if (function->num_args != 1 || function->num_results != 1)
-    return anas_fail(ANAS_INVALID,
-                     "function '@%s' carries synthesis targets but has %d arguments and %d results; a chain has one of "
-                     "each",
-                     function->name, function->num_args, function->num_results);
+    return anas_fail(
+        ANAS_INVALID,
+        "function '@%s' carries synthesis targets but has %d arguments and %d results; a chain has exactly one "
+        "input and exactly one output",
+        function->name, function->num_args, function->num_results);
   struct anas_target target = {
       .input = function->arg[0], .output = function->result_type[0], .input_linear = function->arg_linear[0]};
   MlirAttribute shape = parse_extra(context, function, "anas.target_shape");
@@ -141,6 +142,17 @@ static int collect_reference(const struct anas_function *function, struct anas_n
   return size;
 }
 
+// The baselines edit the old body, which must be a chain then.
+static anas_status check_chain(const struct anas_function *function) {
+  bool chain = function->num_nodes > 0 && function->result[0].node == function->num_nodes - 1;
+  for (int n = 0; n < function->num_nodes && chain; n++)
+    chain =
+        function->nodes[n].def && function->nodes[n].num_operands == 1 && function->nodes[n].operand[0].node == n - 1;
+  if (chain) return ANAS_OK;
+  return anas_fail(ANAS_INFEASIBLE, "the body is not a chain of ops that each read the one before, which the baselines "
+                                    "'primer' and 'automl-zero' edit");
+}
+
 // Synthesises for function first and the later functions of its kind; marks them done.
 static anas_status synthesize_group(struct anas_model *model, MlirContext context, int first, bool *done,
                                     const struct anas_synthesis_options *options, struct anas_rng *rng) {
@@ -160,7 +172,10 @@ static anas_status synthesize_group(struct anas_model *model, MlirContext contex
   struct anas_synthesis_result result = {0};
   if (status == ANAS_OK) {
     int num_reference = collect_reference(&model->functions[first], &reference);
-    status = anas_synthesize_chain(targets, count, reference, num_reference, options, rng, &result);
+    if (options->method == ANAS_PRIMER || options->method == ANAS_AUTOML_ZERO)
+      status = check_chain(&model->functions[first]);
+    if (status == ANAS_OK)
+      status = anas_synthesize_chain(targets, count, reference, num_reference, options, rng, &result);
     if (status != ANAS_OK) anas_fail_context(status, "synthesis of '@%s': ", model->functions[first].name);
   }
   for (int i = 0; i < count && status == ANAS_OK; i++)
@@ -184,19 +199,36 @@ static anas_status synthesize_all(struct anas_model *model, MlirContext context,
 
 // ---- the pass
 
+static anas_status read_choice(const struct anas_pass_options *options, const char *option, const char *const *names,
+                               int *out) {
+  const char *value = anas_option_string(options, option);
+  struct anas_strbuf known = {0};
+  for (int i = 0; names[i]; i++) {
+    if (!strcmp(value, names[i])) {
+      *out = i;
+      anas_strbuf_deinit(&known);
+      return ANAS_OK;
+    }
+    anas_strbuf_addf(&known, "%s'%s'", i == 0 ? "" : names[i + 1] ? ", " : " and ", names[i]);
+  }
+  anas_fail(ANAS_INVALID, "synthesis %s '%s' does not exist; there are %s", option, value, anas_strbuf_text(&known));
+  anas_strbuf_deinit(&known);
+  return ANAS_INVALID;
+}
+
 static anas_status read_options(const struct anas_pass_options *options, struct anas_synthesis_options *out) {
-  static const char *const modes[] = {"greedy", "uniform", "weighted"}; // enum anas_synthesis_mode
-  const char *method = anas_option_string(options, "method"), *mode = anas_option_string(options, "mode");
-  if (strcmp(method, "progressive"))
-    return anas_fail(ANAS_UNSUPPORTED, "synthesis method '%s' does not exist; there is 'progressive'", method);
-  int found = -1;
-  for (int i = 0; i < 3; i++)
-    if (!strcmp(mode, modes[i])) found = i;
-  if (found < 0)
-    return anas_fail(ANAS_INVALID, "synthesis mode '%s' does not exist; there are 'greedy', 'uniform' and 'weighted'",
-                     mode);
+  static const char *const modes[] = {"greedy", "uniform", "weighted", NULL}; // enum anas_synthesis_mode
+  static const char *const features[] = {"match", "prime", NULL};             // enum anas_feature_distance
+  const char *methods[ANAS_SYNTHESIS_METHODS + 1];
+  for (int i = 0; i <= ANAS_SYNTHESIS_METHODS; i++)
+    methods[i] = anas_synthesis_method_name(i);
+  int method, mode, feature;
+  ANAS_RETURN_IF_ERROR(read_choice(options, "method", methods, &method));
+  ANAS_RETURN_IF_ERROR(read_choice(options, "mode", modes, &mode));
+  ANAS_RETURN_IF_ERROR(read_choice(options, "feature-distance", features, &feature));
   *out = (struct anas_synthesis_options){
-      .mode = (enum anas_synthesis_mode)found,
+      .method = (enum anas_synthesis_method)method,
+      .mode = (enum anas_synthesis_mode)mode,
       .min_length = (int)anas_option_int(options, "min-length"),
       .max_length = (int)anas_option_int(options, "max-length"),
       .epsilon = anas_option_float(options, "epsilon"),
@@ -204,6 +236,12 @@ static anas_status read_options(const struct anas_pass_options *options, struct 
       .grow_probability = anas_option_float(options, "grow"),
       .filter_progress = anas_option_bool(options, "filter-progress"),
       .randomize_attributes = anas_option_bool(options, "randomize"),
+      .attempts = (int)anas_option_int(options, "attempts"),
+      .max_candidates = anas_option_int(options, "max-candidates"),
+      .feature_distance = (enum anas_feature_distance)feature,
+      .regular_sizes = !anas_option_bool(options, "adjust-features"),
+      .prune = anas_option_bool(options, "prune"),
+      .strict_reference = anas_option_bool(options, "strict-reference"),
   };
   return ANAS_OK;
 }
@@ -222,14 +260,22 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
 }
 
 static const struct anas_pass_option synthesize_options[] = {
-    {"method", ANAS_OPTION_STRING, "progressive", "how to search: progressive"},
-    {"mode", ANAS_OPTION_STRING, "greedy", "choice among candidates: greedy, uniform or weighted by distance"},
+    {"method", ANAS_OPTION_STRING, "progressive",
+     "how to search: progressive, enumerative, random-enum, random, primer or automl-zero"},
+    {"mode", ANAS_OPTION_STRING, "greedy", "progressive: choice among candidates: greedy, uniform or weighted"},
     {"min-length", ANAS_OPTION_INT, "1", "fewest ops of a chain"},
     {"max-length", ANAS_OPTION_INT, "8", "most ops of a chain"},
+    {"max-candidates", ANAS_OPTION_INT, "1000000", "give up after this many transfer functions; 0: no limit"},
+    {"attempts", ANAS_OPTION_INT, "1", "tries of a method that may miss: progressive, primer, automl-zero"},
     {"epsilon", ANAS_OPTION_FLOAT, "0.1", "weighted: weight is 1 / (distance + epsilon) ^ exponent"},
     {"exponent", ANAS_OPTION_FLOAT, "2", "weighted: see epsilon"},
-    {"grow", ANAS_OPTION_FLOAT, "0", "probability of going on although the targets are met"},
-    {"filter-progress", ANAS_OPTION_BOOL, "true", "only ops that come closer"},
+    {"grow", ANAS_OPTION_FLOAT, "0", "progressive: probability of going on although the targets are met"},
+    {"filter-progress", ANAS_OPTION_BOOL, "true", "progressive: only ops that come closer"},
+    {"feature-distance", ANAS_OPTION_STRING, "match",
+     "a wrong feature count is as far as any other (match), or by its missing prime factors (prime)"},
+    {"adjust-features", ANAS_OPTION_BOOL, "true", "offer ops with the exact feature count the target needs"},
+    {"prune", ANAS_OPTION_BOOL, "false", "enumerative: skip prefixes that repeat a state or can no longer succeed"},
+    {"strict-reference", ANAS_OPTION_BOOL, "false", "the published alphabet: windows and strides share their values"},
     {"randomize", ANAS_OPTION_BOOL, "false", "diversify attribute values afterwards"},
     {"seed", ANAS_OPTION_INT, "0", "seed of all random decisions"},
     {0},

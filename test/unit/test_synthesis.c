@@ -158,7 +158,7 @@ static void test_alphabet_sizes(void **state) {
   struct anas_alphabet alphabet;
   // One convolution that doubles the features adds the factor 8 (spec 3.5, without the aliasing of window and strides).
   struct anas_value_source source = {.reference = f1, .num_reference = 1, .rank = 4, .single_context = true};
-  anas_alphabet_init(&alphabet, &source);
+  anas_alphabet_init(&alphabet, &source, ANAS_VALUES_TEST, true);
   assert_int_equal(count_of(&alphabet, "dense"), 6);
   assert_int_equal(count_of(&alphabet, "conv"), 12);
   assert_int_equal(count_of(&alphabet, "avg_pool"), 3);
@@ -172,12 +172,12 @@ static void test_alphabet_sizes(void **state) {
   anas_alphabet_deinit(&alphabet);
   // The pool of a whole layer adds stride 2 and VALID to convolutions and pools, window 2 is there already.
   source.num_reference = 3;
-  anas_alphabet_init(&alphabet, &source);
+  anas_alphabet_init(&alphabet, &source, ANAS_VALUES_TEST, true);
   assert_int_equal(count_of(&alphabet, "conv"), 12 * 2 * 2);
   assert_int_equal(count_of(&alphabet, "avg_pool"), 3 * 2 * 2);
   anas_alphabet_deinit(&alphabet);
   source.num_reference = 0;
-  anas_alphabet_init(&alphabet, &source);
+  anas_alphabet_init(&alphabet, &source, ANAS_VALUES_TEST, true);
   assert_int_equal(count_of(&alphabet, "dense"), 5);
   anas_alphabet_deinit(&alphabet);
 }
@@ -190,9 +190,10 @@ static void test_absolute_sizes(void **state) {
   struct anas_value_source source = {.reference = &conv, .num_reference = 1, .rank = 4, .single_context = true};
   struct anas_attr values[ANAS_MAX_VALUES];
   const struct anas_attr_def *def = &conv.def->attrs[anas_op_attr_index(conv.def, "features")];
-  assert_int_equal(anas_attr_values(&source, def, false, values), 10); // c * {1, 2, 4, 1/2, 1/4}; 24, 48, 96, 12, 6
+  assert_int_equal(anas_attr_values(&source, def, ANAS_VALUES_TEST, values),
+                   10); // c * {1, 2, 4, 1/2, 1/4}; 24, 48, 96, 12, 6
   source.single_context = false;
-  assert_int_equal(anas_attr_values(&source, def, false, values), 5);
+  assert_int_equal(anas_attr_values(&source, def, ANAS_VALUES_TEST, values), 5);
 }
 
 static void test_exact_size(void **state) {
@@ -233,7 +234,7 @@ static void test_solutions_by_enumeration(void **state) {
   test_f1_layers(f1);
   struct anas_value_source source = {.reference = f1, .num_reference = 1, .rank = 4, .single_context = true};
   struct anas_alphabet alphabet;
-  anas_alphabet_init(&alphabet, &source);
+  anas_alphabet_init(&alphabet, &source, ANAS_VALUES_TEST, true);
   int nonlinear = 0, one, two;
   for (int s = 0; s < alphabet.count; s++)
     nonlinear += alphabet.symbols[s].op.def->linearity == ANAS_NONLINEAR;
@@ -254,7 +255,7 @@ static void test_solutions_by_enumeration(void **state) {
   anas_alphabet_deinit(&alphabet);
 
   source.num_reference = 3;
-  anas_alphabet_init(&alphabet, &source);
+  anas_alphabet_init(&alphabet, &source, ANAS_VALUES_TEST, true);
   test_f1_slice(f1, 4, 7, &target);
   target.require_depth = false;
   count_programs(&target, &alphabet, &one, &two);
@@ -279,7 +280,7 @@ static void test_greedy_succeeds(void **state) {
         struct anas_value_source source = {
             .reference = f1 + from - 1, .num_reference = to - from, .rank = 4, .single_context = true};
         struct anas_alphabet alphabet;
-        anas_alphabet_init(&alphabet, &source);
+        anas_alphabet_init(&alphabet, &source, ANAS_VALUES_TEST, true);
         for (uint64_t seed = 0; seed < 25; seed++) {
           struct anas_rng rng = anas_rng_make(seed);
           struct anas_synthesis_options opts = options(ANAS_GREEDY, 3);
@@ -347,7 +348,7 @@ static void test_two_level_choice(void **state) {
   target.require_mixing = false;
   struct anas_value_source source = {.reference = f1, .num_reference = 1, .rank = 4, .single_context = true};
   struct anas_alphabet alphabet;
-  anas_alphabet_init(&alphabet, &source);
+  anas_alphabet_init(&alphabet, &source, ANAS_VALUES_TEST, true);
   struct anas_prefix start, after;
   anas_prefix_start(&target, &start);
   double largest[256] = {0}, sum[256] = {0}, satisfying[256] = {0}; // weights by order of the definition

@@ -3,12 +3,12 @@
 // RUN: anas-opt %s --anas-synthesize=seed=1 --anas-verify --anas-infer-properties | FileCheck %s
 // RUN: anas-opt %s '--anas-synthesize=mode=weighted grow=0.2 randomize=true seed=5' --anas-verify --anas-infer-properties | FileCheck %s --check-prefix=SAME-SHAPE
 // RUN: anas-opt %s --anas-synthesize=seed=1 > %t.1 && anas-opt %s --anas-synthesize=seed=1 > %t.2 && cmp %t.1 %t.2
-// RUN: not anas-opt %s --anas-synthesize=method=enumerative 2>&1 | FileCheck %s --check-prefix=METHOD
+// RUN: not anas-opt %s --anas-synthesize=method=exhaustive 2>&1 | FileCheck %s --check-prefix=METHOD
 // RUN: not anas-opt %s --anas-synthesize=mode=best 2>&1 | FileCheck %s --check-prefix=MODE
 // RUN: not anas-opt %s --anas-synthesize=max-length=1 2>&1 | FileCheck %s --check-prefix=SHORT
 // RUN: sed 's/array<i64: -1, 8, 8, 128>/array<i64: -1, 0, 8, 128>/' %s | not anas-opt --anas-synthesize 2>&1 | FileCheck %s --check-prefix=EXTENT
 
-// METHOD: error: 'anas-synthesize': synthesis method 'enumerative' does not exist; there is 'progressive'
+// METHOD: error: 'anas-synthesize': synthesis method 'exhaustive' does not exist; there are 'progressive', 'enumerative', 'random-enum', 'random', 'primer' and 'automl-zero'
 // MODE: error: 'anas-synthesize': synthesis mode 'best' does not exist; there are 'greedy', 'uniform' and 'weighted'
 // SHORT: error: 'anas-synthesize': synthesis of '@layer': no chain of at most 1 ops was found
 // EXTENT: error: 'anas-synthesize': attribute 'anas.target_shape' of function '@layer' must be array<i64: ...>
