@@ -149,6 +149,44 @@ static void batch_norm(ARGUMENTS) {
   }
 }
 
+// size: channels of a group; one row: an example's positions (only one of them if by_position) times a group.
+static void normalize(const struct anas_op *op, const struct anas_shape *result, const double *x, int64_t size,
+                      bool by_position, const double *const *param, double *y) {
+  int64_t channels = result->dim[result->rank - 1], positions = 1;
+  for (int d = 1; d < result->rank - 1; d++)
+    positions *= result->dim[d];
+  int64_t examples = by_position ? result->dim[0] * positions : result->dim[0];
+  if (by_position) positions = 1;
+  double epsilon = attr(op, "epsilon")->value.f, count = (double)(positions * size);
+  for (int64_t n = 0; n < examples; n++)
+    for (int64_t c = 0; c < channels; c++) {
+      double average = 0, variance = 0;
+      const double *first = x + n * positions * channels;
+      for (int64_t p = 0; p < positions; p++)
+        for (int64_t k = c / size * size; k < c / size * size + size; k++)
+          average += first[p * channels + k] / count;
+      for (int64_t p = 0; p < positions; p++)
+        for (int64_t k = c / size * size; k < c / size * size + size; k++)
+          variance += (first[p * channels + k] - average) * (first[p * channels + k] - average) / count;
+      for (int64_t p = 0; p < positions; p++)
+        y[(n * positions + p) * channels + c] =
+            (first[p * channels + c] - average) / sqrt(variance + epsilon) * param[0][c] + param[1][c];
+    }
+}
+
+static void layer_norm(ARGUMENTS) {
+  UNUSED;
+  normalize(op, result, in[0], result->dim[result->rank - 1], true, param, y);
+}
+
+static void group_norm(ARGUMENTS) {
+  UNUSED;
+  const struct anas_attr *groups = attr(op, "num_groups"), *size = attr(op, "group_size");
+  int64_t channels = result->dim[result->rank - 1];
+  int64_t count = groups->present ? groups->value.dim.constant : 32;
+  normalize(op, result, in[0], size->present ? size->value.dim.constant : channels / count, false, param, y);
+}
+
 static void softmax(ARGUMENTS) {
   UNUSED;
   int64_t axis = attr(op, "axis")->value.i, inner = 1;
@@ -302,10 +340,24 @@ op_reference op_reference_find(const char *name) {
     const char *name;
     op_reference reference;
   } references[] = {
-      {"conv", conv},     {"dense", dense},     {"avg_pool", avg_pool}, {"max_pool", max_pool},
-      {"mean", mean},     {"softmax", softmax}, {"identity", identity}, {"batch_norm", batch_norm},
-      {"add", add},       {"mul", mul},         {"relu", relu},         {"sigmoid", sigmoid},
-      {"swish", swish},   {"gelu", gelu},       {"flatten", flatten},   {"scalar_mul", scalar_mul},
+      {"conv", conv},
+      {"dense", dense},
+      {"avg_pool", avg_pool},
+      {"max_pool", max_pool},
+      {"mean", mean},
+      {"softmax", softmax},
+      {"identity", identity},
+      {"batch_norm", batch_norm},
+      {"add", add},
+      {"mul", mul},
+      {"relu", relu},
+      {"sigmoid", sigmoid},
+      {"swish", swish},
+      {"gelu", gelu},
+      {"flatten", flatten},
+      {"scalar_mul", scalar_mul},
+      {"layer_norm", layer_norm},
+      {"group_norm", group_norm},
       {"einsum", einsum},
   };
   for (size_t i = 0; i < sizeof references / sizeof *references; i++)
