@@ -1,32 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Loading and running a compiled training program: code, one arena, one parameter buffer.
-#include "runtime/program.h"
+// A loaded training program: one arena, one parameter buffer on this machine, and a backend that runs it.
+#include "runtime/backend.h"
 
-#include "runtime/jit.h"
-#include "runtime/team.h"
+#include "runtime/support/memory.h"
 
 #include <errno.h>
-#include <ffi.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
-
-struct buffer { // anonymous mapping
-  void *data;
-  size_t mapped;
-};
-
-struct anas_program {
-  struct anas_program_image image;
-  struct anas_jit *jit;
-  struct buffer arena, params;
-  ffi_cif cif;
-  ffi_type *argument_types[2];
-  void *train_step, *infer;
-  anas_kernel_range *ranges; // of image.kernels; looked up when profiling is first enabled
-};
 
 void anas_program_image_deinit(struct anas_program_image *image) {
   for (int i = 0; i < image->num_objects; i++)
@@ -36,7 +19,7 @@ void anas_program_image_deinit(struct anas_program_image *image) {
 }
 
 // Large buffers start on a huge page boundary so that all of them can be backed by huge pages.
-static bool map_buffer(size_t bytes, struct buffer *out) {
+static bool map_buffer(size_t bytes, struct anas_program_buffer *out) {
   size_t size = bytes ? (bytes + 4095) & ~(size_t)4095 : 4096;
   size_t slack = size >= HUGE_PAGE ? HUGE_PAGE : 0;
   if (size < bytes || size + slack < size) return false;
@@ -49,11 +32,11 @@ static bool map_buffer(size_t bytes, struct buffer *out) {
     base += head;
     madvise(base, size, MADV_HUGEPAGE); // advice only: kernels without huge pages refuse it
   }
-  *out = (struct buffer){base, size};
+  *out = (struct anas_program_buffer){base, size};
   return true;
 }
 
-static void unmap_buffer(struct buffer *buffer) {
+static void unmap_buffer(struct anas_program_buffer *buffer) {
   if (buffer->data) munmap(buffer->data, buffer->mapped);
 }
 
@@ -64,7 +47,7 @@ static anas_status check_region(const char *what, struct anas_region region, siz
   return ANAS_OK;
 }
 
-static anas_status check_image(const struct anas_program_image *image) {
+anas_status anas_program_image_check(const struct anas_program_image *image) {
   const struct {
     const char *name;
     struct anas_region region;
@@ -86,28 +69,22 @@ static anas_status check_image(const struct anas_program_image *image) {
   return ANAS_OK;
 }
 
-static anas_status load(struct anas_program *program) {
-  struct anas_program_image *image = &program->image;
-  ANAS_RETURN_IF_ERROR(check_image(image));
-  if (!map_buffer(image->arena_bytes, &program->arena) || !map_buffer(image->params_bytes, &program->params))
-    return anas_fail(ANAS_NO_MEMORY,
-                     "cannot allocate the arena (%zu bytes) and the parameters (%zu bytes): %s; a "
-                     "smaller batch needs less",
-                     image->arena_bytes, image->params_bytes, strerror(errno));
-  ANAS_RETURN_IF_ERROR(anas_jit_create(image->objects, image->num_objects, &program->jit));
-  ANAS_RETURN_IF_ERROR(anas_jit_lookup(program->jit, "train_step", &program->train_step));
-  ANAS_RETURN_IF_ERROR(anas_jit_lookup(program->jit, "infer", &program->infer));
-  program->argument_types[0] = program->argument_types[1] = &ffi_type_pointer;
-  if (ffi_prep_cif(&program->cif, FFI_DEFAULT_ABI, 2, &ffi_type_void, program->argument_types) != FFI_OK)
-    return anas_fail(ANAS_INTERNAL, "libffi refuses the signature of the entry functions");
-  return ANAS_OK;
-}
-
-anas_status anas_program_load(struct anas_program_image *image, struct anas_program **out) {
+anas_status anas_program_create(struct anas_program_image *image, const struct anas_program_ops *ops, void *state,
+                                struct anas_program **out) {
   struct anas_program *program = anas_alloc(sizeof *program);
   program->image = *image;
   memset(image, 0, sizeof *image);
-  anas_status status = load(program);
+  program->ops = ops;
+  program->state = state;
+  anas_status status = anas_program_image_check(&program->image);
+  const struct anas_program_image *info = &program->image;
+  if (status == ANAS_OK &&
+      (!map_buffer(info->arena_bytes, &program->arena) || !map_buffer(info->params_bytes, &program->params)))
+    status = anas_fail(ANAS_NO_MEMORY,
+                       "cannot allocate the arena (%zu bytes) and the parameters (%zu bytes): %s; a "
+                       "smaller batch needs less",
+                       info->arena_bytes, info->params_bytes, strerror(errno));
+  if (status == ANAS_OK) status = ops->load(program);
   if (status != ANAS_OK) {
     anas_program_destroy(program);
     return anas_fail_context(status, "loading the program: ");
@@ -118,10 +95,9 @@ anas_status anas_program_load(struct anas_program_image *image, struct anas_prog
 
 void anas_program_destroy(struct anas_program *program) {
   if (!program) return;
-  anas_jit_destroy(program->jit); // before the objects it was made from
+  program->ops->destroy(program->state); // before the objects it was made from
   unmap_buffer(&program->arena);
   unmap_buffer(&program->params);
-  free(program->ranges);
   anas_program_image_deinit(&program->image);
   free(program);
 }
@@ -134,42 +110,35 @@ void *anas_program_arena(struct anas_program *program) {
   return program->arena.data;
 }
 
+static void note(struct anas_program *program, anas_status status) {
+  if (status == ANAS_OK || program->status != ANAS_OK) return;
+  program->status = status;
+  program->message = anas_arena_strdup(&program->image.memory, anas_error_message());
+}
+
 void *anas_program_params(struct anas_program *program) {
+  if (program->ops->params) note(program, program->ops->params(program));
   return program->params.data;
 }
 
-static void call(struct anas_program *program, void *entry) {
-  void *values[2] = {&program->arena.data, &program->params.data};
-  ffi_call(&program->cif, FFI_FN(entry), NULL, values);
-}
-
 void anas_program_train_step(struct anas_program *program) {
-  call(program, program->train_step);
+  if (program->status == ANAS_OK) note(program, program->ops->run(program, true));
 }
 
 void anas_program_infer(struct anas_program *program) {
-  call(program, program->infer);
+  if (program->status == ANAS_OK) note(program, program->ops->run(program, false));
+}
+
+anas_status anas_program_status(const struct anas_program *program) {
+  return program->status == ANAS_OK ? ANAS_OK : anas_fail(program->status, "%s", program->message);
 }
 
 void anas_program_profile(struct anas_program *program, bool enable) {
-  if (enable && !program->ranges) {
-    int count = program->image.num_kernels;
-    program->ranges = anas_calloc((size_t)count, sizeof *program->ranges);
-    for (int i = 0; i < count; i++) {
-      char *symbol = anas_format("%s_range", program->image.kernels[i].symbol);
-      void *address = NULL;
-      // A kernel listed but not linked was never called and stays at zero.
-      if (anas_jit_lookup(program->jit, symbol, &address) == ANAS_OK)
-        program->ranges[i] = (anas_kernel_range)(uintptr_t)address;
-      free(symbol);
-    }
-  }
-  anas_team_profile(enable);
+  if (program->ops->profile) program->ops->profile(program, enable);
 }
 
 void anas_program_profile_get(const struct anas_program *program, int kernel, double *out_seconds, int64_t *out_calls) {
   *out_seconds = 0;
   *out_calls = 0;
-  if (program->ranges && program->ranges[kernel])
-    anas_team_profile_get(program->ranges[kernel], out_seconds, out_calls);
+  if (program->ops->profile_get) program->ops->profile_get(program, kernel, out_seconds, out_calls);
 }

@@ -68,6 +68,8 @@ void *anas_program_arena(struct anas_program *program);     // arena_bytes, 64-b
 void *anas_program_params(struct anas_program *program);    // params_bytes
 void anas_program_train_step(struct anas_program *program); // one optimizer step on the batch in the arena
 void anas_program_infer(struct anas_program *program);      // forward only, running statistics
+// The first failure of a step on a device; after it, steps do nothing. Programs of this machine's processors have none.
+anas_status anas_program_status(const struct anas_program *program);
 
 // Time spent in each kernel function, measured by the thread team while enabled.
 void anas_program_profile(struct anas_program *program, bool enable);

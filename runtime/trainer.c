@@ -99,6 +99,7 @@ anas_status anas_evaluate(struct anas_program *program, const struct anas_datase
     correct += *(int32_t *)arena_at(program, info->correct);
   }
   free(indices);
+  ANAS_RETURN_IF_ERROR(anas_program_status(program));
   *out_loss = loss / (double)images->count;
   *out_accuracy = (double)correct / (double)images->count;
   return ANAS_OK;
@@ -137,6 +138,8 @@ static anas_status train_steps(struct run *run, anas_progress_fn callback, void 
     double begin = anas_now(), loss;
     int64_t correct;
     run_step(run, step, &loss, &correct);
+    status = anas_program_status(run->program);
+    if (status != ANAS_OK) break;
     if (step > run->options->first_step) {
       run->step_seconds = anas_grow(run->step_seconds, run->num_timed, &run->capacity_timed, sizeof *run->step_seconds);
       run->step_seconds[run->num_timed++] = anas_now() - begin;

@@ -45,6 +45,14 @@ struct anas_cpu_nest {
 anas_status anas_cpu_nest_read(MlirOperation function, struct anas_cpu_nest *out);
 int64_t anas_cpu_nest_iterations(const struct anas_cpu_nest *nest);
 
+struct anas_combiner { // yield = op(accumulator, something)
+  const char *op;
+  bool is_float;
+  double neutral;
+};
+// The combiner of output o if its accumulator is used exactly once, by an op whose result is yielded for it; else null.
+const struct anas_combiner *anas_cpu_find_combiner(const struct anas_cpu_nest *nest, int o);
+
 // ---- building code
 // ---------------------------------------------------------------------------------------------------
 

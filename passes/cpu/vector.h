@@ -8,12 +8,6 @@
 #define ANAS_VECTOR_MAX 4
 #define ANAS_VECTOR_ACCUMULATORS (ANAS_CPU_OPERANDS * ANAS_VECTOR_MAX)
 
-struct anas_combiner { // yield = op(accumulator, something)
-  const char *op;
-  bool is_float;
-  double neutral;
-};
-
 struct anas_vector_plan {
   struct anas_code *code;
   struct anas_cpu_nest nest;

@@ -30,8 +30,7 @@ static bool stands_still(const struct anas_cpu_nest *nest, int loop) {
   return true;
 }
 
-// The combiner of output o if its accumulator is used exactly once, by an op whose result is yielded for it.
-static const struct anas_combiner *find_combiner(const struct anas_cpu_nest *nest, int o) {
+const struct anas_combiner *anas_cpu_find_combiner(const struct anas_cpu_nest *nest, int o) {
   MlirValue accumulator = mlirBlockGetArgument(nest->body, nest->operand[o].argument);
   MlirOpOperand use = mlirValueGetFirstUse(accumulator);
   if (mlirOpOperandIsNull(use) || !mlirOpOperandIsNull(mlirOpOperandGetNextUse(use))) return NULL;
@@ -268,7 +267,7 @@ double anas_vector_plan(struct anas_vector_plan *plan, int64_t *out_range) {
   for (int o = 0; o < plan->nest.num_operands; o++) {
     MlirValue argument = mlirBlockGetArgument(plan->nest.body, plan->nest.operand[o].argument);
     plan->used[o] = !mlirOpOperandIsNull(mlirValueGetFirstUse(argument));
-    if (o >= plan->nest.num_in) plan->combiner[o] = find_combiner(&plan->nest, o);
+    if (o >= plan->nest.num_in) plan->combiner[o] = anas_cpu_find_combiner(&plan->nest, o);
   }
   double cost = choose_lane(plan);
   order_loops(plan);

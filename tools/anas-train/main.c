@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // anas-train: compiles and trains one architecture.
 #include "dialect/context.h"
+#include "passes/gpu/gpu.h"
 #include "passes/lower/compile.h"
 #include "runtime/init.h"
 #include "runtime/support/file.h"
@@ -19,14 +20,13 @@
 struct session {
   const struct options *options;
   struct anas_dataset *dataset;
+  struct anas_device *device; // null: this machine's processors
   struct anas_program *program;
   struct report report;
   anas_status save_status; // of the last epoch's save
 };
 
-static anas_status compile(const struct options *options, struct anas_program **out) {
-  MlirContext context = anas_context_create(false);
-  struct anas_diagnostics *diagnostics = anas_diagnostics_attach(context, options->model, NULL);
+static anas_status compile_host(const struct options *options, MlirModule module, struct anas_program **out) {
   struct anas_compile_options compile_options = {
       .batch = options->batch,
       .momentum = options->momentum,
@@ -35,14 +35,31 @@ static anas_status compile(const struct options *options, struct anas_program **
       .reference = options->reference,
       .no_cache = options->no_cache,
   };
-  MlirModule module;
   struct anas_program_image image;
+  ANAS_RETURN_IF_ERROR(anas_compile(module, &compile_options, &image));
+  return anas_program_load(&image, out);
+}
+
+static anas_status compile_cuda(const struct session *session, MlirModule module, struct anas_program **out) {
+  const struct options *options = session->options;
+  struct anas_gpu_target target;
+  struct anas_device_program program;
+  ANAS_RETURN_IF_ERROR(anas_gpu_target_init(NULL, options->precision, &target));
+  ANAS_RETURN_IF_ERROR(
+      anas_gpu_compile(module, options->batch, options->momentum, options->weight_decay, &target, &program));
+  return anas_device_program_load(&program, session->device, out);
+}
+
+static anas_status compile(const struct session *session, struct anas_program **out) {
+  const struct options *options = session->options;
+  MlirContext context = anas_context_create(false);
+  struct anas_diagnostics *diagnostics = anas_diagnostics_attach(context, options->model, NULL);
+  MlirModule module;
   anas_status status = anas_parse_file(context, options->model, &module);
   if (status == ANAS_OK) {
-    status = anas_compile(module, &compile_options, &image);
+    status = session->device ? compile_cuda(session, module, out) : compile_host(options, module, out);
     mlirModuleDestroy(module);
   }
-  if (status == ANAS_OK) status = anas_program_load(&image, out);
   anas_diagnostics_detach(diagnostics);
   mlirContextDestroy(context);
   return status;
@@ -128,10 +145,11 @@ static anas_status train(struct session *session, int64_t first_step) {
 static anas_status run(struct session *session) {
   const struct options *options = session->options;
   if (options->threads) anas_team_set_size((int)options->threads);
+  if (options->cuda) ANAS_RETURN_IF_ERROR(anas_device_open("cuda", 0, &session->device));
   // The data first: a wrong folder is found before any time goes into compilation.
   ANAS_RETURN_IF_ERROR(
       anas_dataset_open(options->dataset, options->data, options->validation, options->limit, &session->dataset));
-  ANAS_RETURN_IF_ERROR(compile(options, &session->program));
+  ANAS_RETURN_IF_ERROR(compile(session, &session->program));
   ANAS_RETURN_IF_ERROR(anas_check_fit(anas_program_info(session->program), session->dataset));
   report_init(&session->report, options->json, anas_program_info(session->program));
   int64_t first_step = 0;
@@ -149,6 +167,7 @@ int main(int argc, char **argv) {
   if (status == ANAS_OK) status = run(&session);
   if (status != ANAS_OK) fprintf(stderr, "anas-train: error: %s\n", anas_error_message());
   anas_program_destroy(session.program);
+  anas_device_close(session.device);
   anas_dataset_close(session.dataset);
   anas_team_shutdown();
   return status == ANAS_OK ? 0 : 1;

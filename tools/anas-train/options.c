@@ -39,7 +39,8 @@ static const char help[] =
     "  --eval-only          no training: loss and accuracy of --weights\n"
     "\n"
     "Compilation and machine:\n"
-    "  --device NAME        cpu (default); cuda and ptxsim are not built yet\n"
+    "  --device NAME        cpu (default), or cuda: an NVIDIA GPU, through its driver\n"
+    "  --precision NAME     cuda: f32 (default), or tf32 for contractions on tensor cores\n"
     "  --cpu NAME           generate code for this LLVM processor (default: this one)\n"
     "  --threads N          threads of the step (default: $ANAS_NUM_THREADS or all processors)\n"
     "  --no-cache           compile everything, keep nothing (cache: $ANAS_CACHE_DIR)\n"
@@ -75,6 +76,7 @@ enum {
   WEIGHTS,
   EVAL_ONLY,
   DEVICE,
+  PRECISION,
   CPU,
   THREADS,
   NO_CACHE,
@@ -105,6 +107,7 @@ static const struct option flags[] = {
     {"weights", required_argument, NULL, WEIGHTS},
     {"eval-only", no_argument, NULL, EVAL_ONLY},
     {"device", required_argument, NULL, DEVICE},
+    {"precision", required_argument, NULL, PRECISION},
     {"cpu", required_argument, NULL, CPU},
     {"threads", required_argument, NULL, THREADS},
     {"no-cache", no_argument, NULL, NO_CACHE},
@@ -145,6 +148,7 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
   case WEIGHTS: o->weights = text; return ANAS_OK;
   case EVAL_ONLY: o->eval_only = true; return ANAS_OK;
   case DEVICE: o->device = text; return ANAS_OK;
+  case PRECISION: o->precision = text; return ANAS_OK;
   case CPU: o->compile_cpu = text; return ANAS_OK;
   case THREADS: return anas_parse_int("--threads", text, 1, 1024, &o->threads);
   case NO_CACHE: o->no_cache = true; return ANAS_OK;
@@ -158,9 +162,13 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
 static anas_status check(const struct options *o) {
   if (!o->model) return anas_fail(ANAS_INVALID, "no model given; see anas-train --help");
   if (!o->dataset) return anas_fail(ANAS_INVALID, "--dataset is required; known are fashion-mnist and cifar10");
-  if (!strcmp(o->device, "cuda") || !strcmp(o->device, "ptxsim"))
-    return anas_fail(ANAS_UNSUPPORTED, "--device %s is not built yet; use --device cpu", o->device);
-  if (strcmp(o->device, "cpu")) return anas_fail(ANAS_INVALID, "--device: '%s' is not cpu, cuda or ptxsim", o->device);
+  if (!strcmp(o->device, "ptxsim"))
+    return anas_fail(ANAS_UNSUPPORTED, "--device ptxsim is not built yet; use --device cpu or cuda");
+  if (strcmp(o->device, "cpu") && !o->cuda)
+    return anas_fail(ANAS_INVALID, "--device: '%s' is not cpu, cuda or ptxsim", o->device);
+  if (o->cuda && (o->profile || o->reference))
+    return anas_fail(ANAS_UNSUPPORTED, "--%s is about --device cpu", o->profile ? "profile" : "reference");
+  if (o->precision && !o->cuda) return anas_fail(ANAS_INVALID, "--precision is about --device cuda");
   if (o->eval_only && !o->weights) return anas_fail(ANAS_INVALID, "--eval-only needs --weights FILE");
   if (o->resume && !o->save) return anas_fail(ANAS_INVALID, "--resume needs --save FILE, the file to continue from");
   return ANAS_OK;
@@ -190,6 +198,7 @@ anas_status options_parse(int argc, char **argv, struct options *out, bool *out_
   }
   if (optind < argc) o.model = argv[optind++];
   if (optind < argc) return anas_fail(ANAS_INVALID, "unexpected argument '%s'", argv[optind]);
+  o.cuda = !strcmp(o.device, "cuda");
   ANAS_RETURN_IF_ERROR(check(&o));
   *out = o;
   return ANAS_OK;

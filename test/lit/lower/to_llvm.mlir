@@ -4,7 +4,11 @@
 // RUN: anas-opt %s --anas-to-llvm | FileCheck %s --check-prefixes=CHECK,TUNED
 // RUN: anas-opt %s --anas-to-llvm=reference=true | FileCheck %s --check-prefixes=CHECK,REFERENCE
 // RUN: anas-opt %s --anas-to-llvm | mlir-translate --mlir-to-llvmir | FileCheck %s --check-prefix=LLVMIR
-// RUN: not anas-opt %s --anas-to-llvm=target=cuda 2>&1 | FileCheck %s --check-prefix=CUDA
+// RUN: anas-opt %s '--anas-to-llvm=target=cuda stage=gpu' | FileCheck %s --check-prefixes=CUDA,GPU
+// RUN: anas-opt %s --anas-to-llvm=target=cuda | FileCheck %s --check-prefixes=CUDA,NVVM
+// RUN: anas-opt %s '--anas-to-llvm=target=cuda stage=ptx chip=sm_80' | FileCheck %s --check-prefix=PTX
+// RUN: not anas-opt %s '--anas-to-llvm=target=cuda chip=sm_1' 2>&1 | FileCheck %s --check-prefix=CHIP
+// RUN: not anas-opt %s --anas-to-llvm=target=abacus 2>&1 | FileCheck %s --check-prefix=TARGET
 // RUN: not anas-opt %s --anas-to-llvm=cpu=not-a-processor 2>&1 | FileCheck %s --check-prefix=PROCESSOR
 
 // CHECK-LABEL: llvm.func @infer(
@@ -32,7 +36,19 @@
 // LLVMIR-DAG: define void @k_add(ptr %0, ptr %1, ptr %2)
 // LLVMIR-DAG: declare void @anas_parallel_for(ptr, ptr, i64, i32)
 
-// CUDA: error: {{.*}}target=cuda is not built yet
+// CUDA-LABEL: func.func @infer(
+// CUDA: call @k_add(
+// CUDA: func.func private @k_add(memref<
+// CUDA-SAME: anas.launches = ["k_add<<<1x1x1, 256>>>(0, 1, 2)"]
+// CUDA: gpu.module @k_add_gpu
+// GPU: gpu.func @k_add({{.*}}llvm.noalias{{.*}}) kernel attributes {known_block_size = array<i32: 256, 1, 1>}
+// GPU: gpu.thread_id x
+// GPU: gpu.return
+// NVVM: llvm.func @k_add({{.*}}nvvm.kernel
+// NVVM: nvvm.read.ptx.sreg.tid.x
+// PTX: anas.ptx = "{{.*}}.target sm_80{{.*}}.visible .entry k_add(
+// CHIP: error: {{.*}}unknown chip 'sm_1'; known are
+// TARGET: error: {{.*}}unknown target 'abacus', expected cpu or cuda
 // PROCESSOR: error: {{.*}}not-a-processor
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
