@@ -49,14 +49,14 @@ static void shuffle_epoch(struct run *run, int64_t epoch) {
 
 // Prepares and runs one step; everything random depends on the seed and the step alone, so that a resumed run continues
 // exactly where the first one stopped.
-static void run_step(struct run *run, int64_t step, double *out_loss, int64_t *out_correct) {
+static anas_status run_step(struct run *run, int64_t step, double *out_loss, int64_t *out_correct) {
   const struct anas_program_image *info = anas_program_info(run->program);
   struct anas_rng rng = anas_rng_split_name(&run->root, "augment");
   rng = anas_rng_split(&rng, (uint64_t)step);
   int64_t first = step % run->steps_per_epoch * run->batch;
-  anas_batch_fill(run->dataset, &run->dataset->train, run->order + first, run->batch, run->batch,
-                  (struct anas_augment){.enable = run->options->augment, .pad = CROP_PAD}, &rng,
-                  arena_at(run->program, info->image), arena_at(run->program, info->label));
+  ANAS_RETURN_IF_ERROR(anas_batch_fill(run->dataset, &run->dataset->train, run->order + first, run->batch, run->batch,
+                                       (struct anas_augment){.enable = run->options->augment, .pad = CROP_PAD}, &rng,
+                                       arena_at(run->program, info->image), arena_at(run->program, info->label)));
   *(float *)arena_at(run->program, info->learning_rate) = (float)learning_rate(run, step);
   struct anas_rng seed = anas_rng_split_name(&run->root, "step");
   seed = anas_rng_split(&seed, (uint64_t)step);
@@ -64,6 +64,7 @@ static void run_step(struct run *run, int64_t step, double *out_loss, int64_t *o
   anas_program_train_step(run->program);
   *out_loss = *(float *)arena_at(run->program, info->loss);
   *out_correct = *(int32_t *)arena_at(run->program, info->correct);
+  return ANAS_OK;
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -88,17 +89,20 @@ anas_status anas_evaluate(struct anas_program *program, const struct anas_datase
   int64_t batch = info->batch, correct = 0;
   double loss = 0;
   uint32_t *indices = anas_calloc((size_t)batch, sizeof *indices);
+  anas_status status = ANAS_OK;
   for (int64_t first = 0; first < images->count; first += batch) {
     int64_t count = images->count - first < batch ? images->count - first : batch;
     for (int64_t i = 0; i < count; i++)
       indices[i] = (uint32_t)(first + i);
-    anas_batch_fill(dataset, images, indices, count, batch, (struct anas_augment){0}, NULL,
-                    arena_at(program, info->image), arena_at(program, info->label));
+    status = anas_batch_fill(dataset, images, indices, count, batch, (struct anas_augment){0}, NULL,
+                             arena_at(program, info->image), arena_at(program, info->label));
+    if (status != ANAS_OK) break;
     anas_program_infer(program);
     loss += (double)*(float *)arena_at(program, info->loss) * (double)batch;
     correct += *(int32_t *)arena_at(program, info->correct);
   }
   free(indices);
+  ANAS_RETURN_IF_ERROR(status);
   ANAS_RETURN_IF_ERROR(anas_program_status(program));
   *out_loss = loss / (double)images->count;
   *out_accuracy = (double)correct / (double)images->count;
@@ -137,8 +141,8 @@ static anas_status train_steps(struct run *run, anas_progress_fn callback, void 
     }
     double begin = anas_now(), loss;
     int64_t correct;
-    run_step(run, step, &loss, &correct);
-    status = anas_program_status(run->program);
+    status = run_step(run, step, &loss, &correct);
+    if (status == ANAS_OK) status = anas_program_status(run->program);
     if (status != ANAS_OK) break;
     if (step > run->options->first_step) {
       run->step_seconds = anas_grow(run->step_seconds, run->num_timed, &run->capacity_timed, sizeof *run->step_seconds);

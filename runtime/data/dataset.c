@@ -10,7 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const struct anas_dataset_format *const formats[] = {&anas_format_fashion_mnist, &anas_format_cifar10};
+static const struct anas_dataset_format *const formats[] = {&anas_format_fashion_mnist, &anas_format_cifar10,
+                                                            &anas_format_imagefolder};
 
 anas_status anas_images_alloc(struct anas_images *images, int64_t count, int64_t height, int64_t width,
                               int64_t channels) {
@@ -22,11 +23,14 @@ anas_status anas_images_alloc(struct anas_images *images, int64_t count, int64_t
     free(labels);
     return anas_fail(ANAS_NO_MEMORY, "no memory for %lld images (%zu bytes)", (long long)count, bytes);
   }
-  *images = (struct anas_images){pixels, labels, count, height, width, channels};
+  *images = (struct anas_images){pixels, NULL, labels, count, height, width, channels};
   return ANAS_OK;
 }
 
 void anas_images_release(struct anas_images *images) {
+  for (int64_t i = 0; images->files && i < images->count; i++)
+    free(images->files[i]);
+  free(images->files);
   free(images->pixels);
   free(images->labels);
   *images = (struct anas_images){0};
@@ -90,27 +94,35 @@ static const struct anas_dataset_format *find_format(const char *name) {
   return NULL;
 }
 
-anas_status anas_dataset_open(const char *name, const char *directory, int64_t validation_count, int64_t limit,
-                              struct anas_dataset **out) {
+// Reads whole files and splits them.
+static anas_status open_files(const struct anas_dataset_format *format, const char *folder,
+                              const struct anas_dataset_options *options, struct anas_dataset *dataset) {
+  struct anas_images all = {0};
+  int64_t keep = options->validation_count < 0 ? format->default_validation : options->validation_count;
+  dataset->classes = format->classes;
+  anas_status status = format->read(folder, &all, &dataset->test);
+  if (status == ANAS_OK) status = split(&all, keep, options->limit, dataset);
+  anas_images_release(&all);
+  return status;
+}
+
+anas_status anas_dataset_open(const char *name, const struct anas_dataset_options *options, struct anas_dataset **out) {
   const struct anas_dataset_format *format = find_format(name);
-  if (!format) return anas_fail(ANAS_INVALID, "unknown data set '%s'; known are fashion-mnist and cifar10", name);
-  const char *folder = directory ? directory : format->default_directory;
+  if (!format)
+    return anas_fail(ANAS_INVALID, "unknown data set '%s'; known are fashion-mnist, cifar10 and imagefolder", name);
+  const char *folder = options->directory ? options->directory : format->default_directory;
   if (!folder)
     return anas_fail(ANAS_INVALID, "data set '%s' has no default directory; give its folder with --data", name);
   struct stat info;
   if (stat(folder, &info) || !S_ISDIR(info.st_mode))
     return anas_fail(ANAS_NOT_FOUND, "data directory '%s' for '%s' %s%s", folder, name,
                      errno == ENOENT ? "does not exist" : "is not a directory",
-                     directory ? "" : "; install the package dataset-fashion-mnist or give --data");
+                     options->directory ? "" : "; install the package dataset-fashion-mnist or give --data");
   struct anas_dataset *dataset = anas_alloc(sizeof *dataset);
   dataset->name = format->name;
-  dataset->classes = format->classes;
   dataset->flip = format->flip;
-  struct anas_images all = {0};
-  anas_status status = format->read(folder, &all, &dataset->test);
-  if (status == ANAS_OK)
-    status = split(&all, validation_count < 0 ? format->default_validation : validation_count, limit, dataset);
-  anas_images_release(&all);
+  anas_status status =
+      format->open ? format->open(folder, options, dataset) : open_files(format, folder, options, dataset);
   if (status != ANAS_OK) {
     anas_dataset_close(dataset);
     return status;

@@ -14,9 +14,11 @@ struct anas_dataset_format {
   // Fills all (every training image, in file order) and test (count 0 if the files are not there). Errors name the
   // file.
   anas_status (*read)(const char *directory, struct anas_images *all, struct anas_images *test);
+  // Instead of read, for sets that split themselves: fills everything but name and flip.
+  anas_status (*open)(const char *directory, const struct anas_dataset_options *options, struct anas_dataset *dataset);
 };
 
-extern const struct anas_dataset_format anas_format_cifar10, anas_format_fashion_mnist;
+extern const struct anas_dataset_format anas_format_cifar10, anas_format_fashion_mnist, anas_format_imagefolder;
 
 // Allocates pixels and labels; ANAS_NO_MEMORY says how much was wanted.
 anas_status anas_images_alloc(struct anas_images *images, int64_t count, int64_t height, int64_t width,

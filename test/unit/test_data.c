@@ -67,11 +67,17 @@ static void write_cifar(int records) {
   free(data);
 }
 
+static anas_status open_set(const char *name, const char *directory, int64_t validation, int64_t limit,
+                            struct anas_dataset **out) {
+  const struct anas_dataset_options options = {.directory = directory, .validation_count = validation, .limit = limit};
+  return anas_dataset_open(name, &options, out);
+}
+
 static void test_cifar(void **state) {
   (void)state;
   write_cifar(4);
   struct anas_dataset *set;
-  assert_int_equal(anas_dataset_open("cifar10", folder, 6, 0, &set), ANAS_OK);
+  assert_int_equal(open_set("cifar10", folder, 6, 0, &set), ANAS_OK);
   assert_int_equal(set->train.count, 14);
   assert_int_equal(set->validation.count, 6);
   assert_int_equal(set->test.count, 0); // no test batch: allowed
@@ -85,11 +91,11 @@ static void test_cifar(void **state) {
     sum += set->train.pixels[i * 3 + 1];
   assert_true(fabs(set->mean[1] - sum / (14 * 1024) / 255) < 1e-6);
   anas_dataset_close(set);
-  assert_int_equal(anas_dataset_open("cifar10", folder, 6, 9, &set), ANAS_OK); // limit
+  assert_int_equal(open_set("cifar10", folder, 6, 9, &set), ANAS_OK); // limit
   assert_int_equal(set->train.count, 9);
   assert_int_equal(set->validation.count, 6);
   anas_dataset_close(set);
-  assert_int_equal(anas_dataset_open("cifar10", folder, 20, 0, &set), ANAS_INVALID); // nothing left to train on
+  assert_int_equal(open_set("cifar10", folder, 20, 0, &set), ANAS_INVALID); // nothing left to train on
 }
 
 static void test_cifar_errors(void **state) {
@@ -97,17 +103,17 @@ static void test_cifar_errors(void **state) {
   write_cifar(2);
   struct anas_dataset *set = NULL;
   write_file("data_batch_3.bin", "short", 5);
-  assert_int_equal(anas_dataset_open("cifar10", folder, 1, 0, &set), ANAS_CORRUPT);
+  assert_int_equal(open_set("cifar10", folder, 1, 0, &set), ANAS_CORRUPT);
   assert_non_null(strstr(anas_error_message(), "data_batch_3.bin"));
   assert_non_null(strstr(anas_error_message(), "truncated"));
   write_cifar(2);
   uint8_t record[3073] = {10}; // label out of range
   write_file("data_batch_2.bin", record, sizeof record);
-  assert_int_equal(anas_dataset_open("cifar10", folder, 1, 0, &set), ANAS_CORRUPT);
-  assert_int_equal(anas_dataset_open("cifar10", "/nonexistent", 1, 0, &set), ANAS_NOT_FOUND);
+  assert_int_equal(open_set("cifar10", folder, 1, 0, &set), ANAS_CORRUPT);
+  assert_int_equal(open_set("cifar10", "/nonexistent", 1, 0, &set), ANAS_NOT_FOUND);
   assert_non_null(strstr(anas_error_message(), "/nonexistent"));
-  assert_int_equal(anas_dataset_open("cifar10", NULL, 1, 0, &set), ANAS_INVALID);
-  assert_int_equal(anas_dataset_open("imagenet", folder, 1, 0, &set), ANAS_INVALID);
+  assert_int_equal(open_set("cifar10", NULL, 1, 0, &set), ANAS_INVALID);
+  assert_int_equal(open_set("imagenet", folder, 1, 0, &set), ANAS_INVALID);
   assert_null(set);
 }
 
@@ -132,7 +138,7 @@ static void test_idx(void **state) {
   write_idx("train", 10, false);
   write_idx("t10k", 3, false);
   struct anas_dataset *set;
-  assert_int_equal(anas_dataset_open("fashion-mnist", folder, 2, 0, &set), ANAS_OK);
+  assert_int_equal(open_set("fashion-mnist", folder, 2, 0, &set), ANAS_OK);
   assert_int_equal(set->train.count, 8);
   assert_int_equal(set->test.count, 3);
   assert_int_equal(set->train.height, 4);
@@ -142,7 +148,7 @@ static void test_idx(void **state) {
   assert_int_equal(set->validation.labels[1], 9);
   anas_dataset_close(set);
   write_idx("train", 10, true);
-  assert_int_equal(anas_dataset_open("fashion-mnist", folder, 2, 0, &set), ANAS_CORRUPT);
+  assert_int_equal(open_set("fashion-mnist", folder, 2, 0, &set), ANAS_CORRUPT);
   assert_non_null(strstr(anas_error_message(), "truncated"));
 }
 
@@ -151,11 +157,12 @@ static void test_batch(void **state) {
   write_idx("train", 10, false);
   write_idx("t10k", 3, false);
   struct anas_dataset *set;
-  assert_int_equal(anas_dataset_open("fashion-mnist", folder, 2, 0, &set), ANAS_OK);
+  assert_int_equal(open_set("fashion-mnist", folder, 2, 0, &set), ANAS_OK);
   uint32_t indices[2] = {6, 0};
   float image[3 * 12];
   int32_t label[3];
-  anas_batch_fill(set, &set->train, indices, 2, 3, (struct anas_augment){0}, NULL, image, label);
+  assert_int_equal(anas_batch_fill(set, &set->train, indices, 2, 3, (struct anas_augment){0}, NULL, image, label),
+                   ANAS_OK);
   for (int p = 0; p < 12; p++) {
     float expected = ((float)(120 + p) / 255.0f - set->mean[0]) / set->std[0];
     assert_true(fabsf(image[p] - expected) < 1e-6f);
@@ -168,7 +175,8 @@ static void test_batch(void **state) {
   struct anas_rng rng = anas_rng_make(3);
   int mirrored = 0, shifted = 0;
   for (int trial = 0; trial < 200; trial++) {
-    anas_batch_fill(set, &set->train, indices, 1, 1, (struct anas_augment){true, 1}, &rng, image, label);
+    assert_int_equal(
+        anas_batch_fill(set, &set->train, indices, 1, 1, (struct anas_augment){true, 1}, &rng, image, label), ANAS_OK);
     int matches = 0;
     for (int mirror = 0; mirror < 2; mirror++)
       for (int dy = -1; dy <= 1; dy++)

@@ -23,7 +23,7 @@ static const char help[] =
     "object a line.\n"
     "\n"
     "DATA:\n"
-    "  --dataset NAME      fashion-mnist or cifar10\n"
+    "  --dataset NAME      fashion-mnist, cifar10 or imagefolder\n"
     "  --data DIR          folder of its files\n"
     "  --limit N           use only N training images\n"
     "  --validation N      training images kept for validation\n"
@@ -62,9 +62,12 @@ struct session {
 static void draw_images(const struct anas_program_image *info, int64_t count, struct anas_rng *rng,
                         struct anas_images *out) {
   size_t bytes = (size_t)(count * info->height * info->width * info->channels);
-  *out = (struct anas_images){
-      anas_alloc(bytes + 8), anas_calloc((size_t)count, sizeof(int32_t)), count, info->height, info->width,
-      info->channels};
+  *out = (struct anas_images){.pixels = anas_alloc(bytes + 8),
+                              .labels = anas_calloc((size_t)count, sizeof(int32_t)),
+                              .count = count,
+                              .height = info->height,
+                              .width = info->width,
+                              .channels = info->channels};
   for (size_t i = 0; i < bytes; i += 8) {
     uint64_t word = anas_rng_u64(rng);
     memcpy(out->pixels + i, &word, 8);
@@ -147,11 +150,15 @@ static anas_status run(struct session *session) {
   const struct anas_program_image *info = anas_program_info(session->program);
   printf("{\"event\":\"loaded\",\"device\":\"%s\",\"batch\":%lld,\"kernels\":%d}\n",
          session->device->ops->describe(session->device->state), (long long)info->batch, info->num_kernels);
+  const struct anas_dataset_options data = {.directory = settings->data,
+                                            .validation_count = settings->validation,
+                                            .limit = settings->limit,
+                                            .height = info->height,
+                                            .width = info->width};
   if (settings->synthetic)
     session->dataset = draw_dataset(info, settings->train.seed);
   else
-    ANAS_RETURN_IF_ERROR(
-        anas_dataset_open(settings->dataset, settings->data, settings->validation, settings->limit, &session->dataset));
+    ANAS_RETURN_IF_ERROR(anas_dataset_open(settings->dataset, &data, &session->dataset));
   ANAS_RETURN_IF_ERROR(anas_init_params(info, settings->train.seed, anas_program_params(session->program)));
   struct anas_train_result result;
   ANAS_RETURN_IF_ERROR(anas_train(session->program, session->dataset, &settings->train, print_progress, NULL, &result));

@@ -34,7 +34,7 @@ struct group {
 static const struct flag what[] = {
     {"model", "NAME", TEXT, AT(model_name), 0, 0,
      "start from a network of the zoo instead of a file (anas-zoo --list)"},
-    {"dataset", "NAME", TEXT, AT(dataset), 0, 0, "fashion-mnist, cifar10, ..."},
+    {"dataset", "NAME", TEXT, AT(dataset), 0, 0, "fashion-mnist, cifar10 or imagefolder"},
     {"data", "DIR", TEXT, AT(data_directory), 0, 0, "where the data set is (default: the system's place)"},
     {"limit", "N", INTEGER, AT(limit), 0, 1e12, "use only N training images (default 0: all)"},
     {"validation", "N", INTEGER, AT(validation), -1, 1e12,

@@ -77,9 +77,8 @@ const struct anas_model *search_model(struct search *search, int64_t number) {
   return search->models[number];
 }
 
-static anas_status load_seed(struct search *search) {
+static anas_status build_seed(struct search *search) {
   const struct search_options *o = &search->options;
-  if (o->model_path) return read_model_file(search->context, o->model_path, &search->seed);
   struct anas_zoo_size size = {28, 28, 1, 10};
   if (!strcmp(o->dataset, "cifar10")) size = (struct anas_zoo_size){32, 32, 3, 10};
   if (search->dataset) {
@@ -110,18 +109,33 @@ static anas_status check_fits_dataset(const struct search *search) {
 
 // ---- the study
 
+// For images of the size of the seed model, or of what the network of the zoo is made for.
 static anas_status open_dataset(struct search *search) {
   const struct search_options *o = &search->options;
   if (strcmp(o->evaluator, "train")) return ANAS_OK;
-  return anas_dataset_open(o->dataset, o->data_directory, o->validation, o->limit, &search->dataset);
+  struct anas_dataset_options dataset = {
+      .directory = o->data_directory, .validation_count = o->validation, .limit = o->limit};
+  if (search->seed) {
+    const struct anas_shape *image = &search->seed->functions[anas_model_entry(search->seed)].arg[0];
+    dataset.height = image->rank == 4 && image->dim[1] > 0 ? image->dim[1] : 0;
+    dataset.width = image->rank == 4 && image->dim[2] > 0 ? image->dim[2] : 0;
+  } else {
+    const struct anas_zoo_entry *entry;
+    ANAS_RETURN_IF_ERROR(anas_zoo_find(o->model_name, &entry));
+    dataset.height = entry->reference.height;
+    dataset.width = entry->reference.width;
+  }
+  return anas_dataset_open(o->dataset, &dataset, &search->dataset);
 }
 
 static anas_status start_new(struct search *search) {
   if (study_exists(search->options.study))
     return anas_fail(ANAS_INVALID, "'%s' already holds a study; continue it with --resume or choose another directory",
                      search->options.study);
+  const char *path = search->options.model_path;
+  if (path) ANAS_RETURN_IF_ERROR(read_model_file(search->context, path, &search->seed));
   ANAS_RETURN_IF_ERROR(open_dataset(search));
-  ANAS_RETURN_IF_ERROR(load_seed(search));
+  if (!path) ANAS_RETURN_IF_ERROR(build_seed(search));
   ANAS_RETURN_IF_ERROR(check_fits_dataset(search));
   char *json = search_options_to_json(&search->options);
   struct anas_strbuf text = {0};

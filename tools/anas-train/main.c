@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // anas-train: compiles and trains one architecture.
 #include "dialect/context.h"
+#include "dialect/model.h"
 #include "passes/gpu/gpu.h"
 #include "passes/lower/compile.h"
 #include "runtime/init.h"
@@ -26,6 +27,22 @@ struct session {
   anas_status save_status; // of the last epoch's save
 };
 
+// Opens the data set for the images the module takes, if that says so.
+static anas_status open_dataset(const struct options *options, MlirModule module, struct anas_dataset **out) {
+  struct anas_dataset_options dataset = {
+      .directory = options->data, .validation_count = options->validation, .limit = options->limit};
+  struct anas_model *model;
+  ANAS_RETURN_IF_ERROR(anas_model_import(module, &model));
+  int entry = anas_model_entry(model);
+  const struct anas_shape *image = entry >= 0 ? &model->functions[entry].arg[0] : NULL;
+  if (image && image->rank == 4 && image->dim[1] > 0 && image->dim[2] > 0) {
+    dataset.height = image->dim[1];
+    dataset.width = image->dim[2];
+  }
+  anas_model_destroy(model);
+  return anas_dataset_open(options->dataset, &dataset, out);
+}
+
 static anas_status compile_host(const struct options *options, MlirModule module, struct anas_program **out) {
   struct anas_compile_options compile_options = {
       .batch = options->batch,
@@ -50,14 +67,19 @@ static anas_status compile_cuda(const struct session *session, MlirModule module
   return anas_device_program_load(&program, session->device, out);
 }
 
-static anas_status compile(const struct session *session, struct anas_program **out) {
+// Opens the data set and compiles the model.
+static anas_status prepare(struct session *session) {
   const struct options *options = session->options;
   MlirContext context = anas_context_create(false);
   struct anas_diagnostics *diagnostics = anas_diagnostics_attach(context, options->model, NULL);
   MlirModule module;
   anas_status status = anas_parse_file(context, options->model, &module);
   if (status == ANAS_OK) {
-    status = session->device ? compile_cuda(session, module, out) : compile_host(options, module, out);
+    // The data first: a wrong folder is found before any time goes into compilation.
+    status = open_dataset(options, module, &session->dataset);
+    if (status == ANAS_OK)
+      status = session->device ? compile_cuda(session, module, &session->program)
+                               : compile_host(options, module, &session->program);
     mlirModuleDestroy(module);
   }
   anas_diagnostics_detach(diagnostics);
@@ -146,10 +168,7 @@ static anas_status run(struct session *session) {
   const struct options *options = session->options;
   if (options->threads) anas_team_set_size((int)options->threads);
   if (options->cuda) ANAS_RETURN_IF_ERROR(anas_device_open("cuda", 0, &session->device));
-  // The data first: a wrong folder is found before any time goes into compilation.
-  ANAS_RETURN_IF_ERROR(
-      anas_dataset_open(options->dataset, options->data, options->validation, options->limit, &session->dataset));
-  ANAS_RETURN_IF_ERROR(compile(session, &session->program));
+  ANAS_RETURN_IF_ERROR(prepare(session));
   ANAS_RETURN_IF_ERROR(anas_check_fit(anas_program_info(session->program), session->dataset));
   report_init(&session->report, options->json, anas_program_info(session->program));
   int64_t first_step = 0;

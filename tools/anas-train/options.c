@@ -15,10 +15,12 @@ static const char help[] =
     "Compiles the whole training step of one architecture and trains it. MODEL '-' reads standard input.\n"
     "\n"
     "Data:\n"
-    "  --dataset NAME       fashion-mnist or cifar10\n"
+    "  --dataset NAME       fashion-mnist, cifar10, or imagefolder: JPEG files in DIR/<class>/, or in\n"
+    "                       DIR/train/<class>/ and DIR/val/<class>/, scaled to the model's input\n"
     "  --data DIR           folder of its files (fashion-mnist: Debian's by default)\n"
     "  --limit N            use only N training images\n"
-    "  --validation N       training images kept for validation (fashion-mnist 5000, cifar10 10000)\n"
+    "  --validation N       training images kept for validation (fashion-mnist 5000, cifar10 10000,\n"
+    "                       imagefolder: all of val/, without it a tenth)\n"
     "  --no-augment         no random crops and flips\n"
     "\n"
     "Training:\n"
@@ -161,7 +163,8 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
 
 static anas_status check(const struct options *o) {
   if (!o->model) return anas_fail(ANAS_INVALID, "no model given; see anas-train --help");
-  if (!o->dataset) return anas_fail(ANAS_INVALID, "--dataset is required; known are fashion-mnist and cifar10");
+  if (!o->dataset)
+    return anas_fail(ANAS_INVALID, "--dataset is required; known are fashion-mnist, cifar10 and imagefolder");
   if (!strcmp(o->device, "ptxsim"))
     return anas_fail(ANAS_UNSUPPORTED, "--device ptxsim is not built yet; use --device cpu or cuda");
   if (strcmp(o->device, "cpu") && !o->cuda)
