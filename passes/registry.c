@@ -11,6 +11,7 @@
   X(infer_properties)                                                                                                  \
   X(cost)                                                                                                              \
   X(synthesize)                                                                                                        \
+  X(check_certificate)                                                                                                 \
   X(mutate)                                                                                                            \
   X(remove_dead)                                                                                                       \
   X(train_step)                                                                                                        \

@@ -28,8 +28,9 @@ static int64_t next_generation(const struct anas_model *model) {
 
 // Attributes that describe the parent's functions do not describe the child's.
 static void drop_stale_extras(struct anas_model *child) {
-  static const char *const stale[] = {"anas.depth", "anas.mixing",           "anas.params",     "anas.macs",
-                                      "anas.flops", "anas.activation_bytes", "anas.train_bytes"};
+  static const char *const stale[] = {"anas.depth",       "anas.mixing",    "anas.params",
+                                      "anas.macs",        "anas.flops",     "anas.activation_bytes",
+                                      "anas.train_bytes", "anas.synthesis", "anas.certificate"};
   for (int f = 0; f < child->num_functions; f++)
     for (size_t i = 0; i < sizeof stale / sizeof *stale; i++)
       anas_function_set_extra(child, &child->functions[f], stale[i], NULL);

@@ -1,119 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // anas-synthesize: replaces the body of every function that carries targets. Functions of one block kind (anas.block)
 // are contexts of one synthesis: they get the same ops.
-//   anas.target_shape  = array<i64: -1, 8, 8, 64>     result type, -1 for the batch '?'; default: the declared one
-//   anas.target_depth  = 2 : i64                      or dense<2> : tensor<1x1xi64>
-//   anas.target_mixing = dense<...> : tensor<4x4xi8>  or nested in arrays as anas-infer-properties writes it
+// What was found is recorded in anas.synthesis and, if it satisfies the targets, certified in anas.certificate.
 #include "passes/pass.h"
-#include "passes/synthesis/synthesis.h"
+#include "passes/synthesis/certificate.h"
 
-#include "dialect/context.h"
 #include "runtime/support/memory.h"
 
-#include <mlir-c/BuiltinAttributes.h>
-#include <mlir-c/BuiltinTypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 extern const struct anas_pass_def anas_pass_synthesize;
 
-// ---- targets from attributes
-
-static anas_status bad_target(const struct anas_function *function, const char *name, const char *expected) {
-  return anas_fail(ANAS_INVALID, "attribute '%s' of function '@%s' must be %s", name, function->name, expected);
-}
-
-static anas_status read_shape(const struct anas_function *function, MlirAttribute attr, struct anas_shape *out) {
-  static const char *const expected = "array<i64: ...> with an extent for each dimension of the argument, -1 only for "
-                                      "the batch";
-  if (!mlirAttributeIsADenseI64Array(attr)) return bad_target(function, "anas.target_shape", expected);
-  struct anas_shape shape = {.element = function->arg[0].element};
-  intptr_t rank = mlirDenseArrayGetNumElements(attr);
-  if (rank < 1 || rank > ANAS_MAX_RANK) return bad_target(function, "anas.target_shape", expected);
-  shape.rank = (int)rank;
-  for (int i = 0; i < shape.rank; i++) {
-    shape.dim[i] = mlirDenseI64ArrayGetElement(attr, i);
-    if (shape.dim[i] < 1 && !(i == 0 && shape.dim[i] == ANAS_DYNAMIC))
-      return bad_target(function, "anas.target_shape", expected);
-  }
-  *out = shape;
-  return ANAS_OK;
-}
-
-static anas_status read_depth(const struct anas_function *function, MlirAttribute attr, int64_t *out) {
-  int64_t depth;
-  if (mlirAttributeIsAInteger(attr)) {
-    depth = mlirIntegerAttrGetValueInt(attr);
-  } else if (mlirAttributeIsADenseElements(attr) && mlirElementsAttrGetNumElements(attr) == 1 &&
-             mlirTypeIsAInteger(mlirShapedTypeGetElementType(mlirAttributeGetType(attr))) &&
-             mlirIntegerTypeGetWidth(mlirShapedTypeGetElementType(mlirAttributeGetType(attr))) == 64) {
-    depth = mlirDenseElementsAttrGetInt64Value(attr, 0);
-  } else {
-    return bad_target(function, "anas.target_depth", "an integer or dense<...> : tensor<1x1xi64>");
-  }
-  if (depth < 0) return bad_target(function, "anas.target_depth", "0 or more");
-  *out = depth;
-  return ANAS_OK;
-}
-
-static anas_status read_mixing(const struct anas_function *function, const struct anas_shape *output,
-                               MlirAttribute attr, struct anas_mixing *out) {
-  static const char *const expected =
-      "dense<...> : tensor<RxCxi8> of values 0 to 3, R the rank of the argument and C that of the result";
-  while (mlirAttributeIsAArray(attr) && mlirArrayAttrGetNumElements(attr) == 1)
-    attr = mlirArrayAttrGetElement(attr, 0);
-  struct anas_mixing mixing = {.rows = function->arg[0].rank, .columns = output->rank};
-  if (!mlirAttributeIsADenseElements(attr)) return bad_target(function, "anas.target_mixing", expected);
-  MlirType type = mlirAttributeGetType(attr), element = mlirShapedTypeGetElementType(type);
-  if (!mlirTypeIsAInteger(element) || mlirIntegerTypeGetWidth(element) != 8 || mlirShapedTypeGetRank(type) != 2 ||
-      mlirShapedTypeGetDimSize(type, 0) != mixing.rows || mlirShapedTypeGetDimSize(type, 1) != mixing.columns)
-    return bad_target(function, "anas.target_mixing", expected);
-  for (int i = 0; i < mixing.rows; i++)
-    for (int j = 0; j < mixing.columns; j++) {
-      int8_t value = mlirDenseElementsAttrGetInt8Value(attr, i * mixing.columns + j);
-      if (value < ANAS_PAIR_NONE || value > ANAS_PAIR_ALL) return bad_target(function, "anas.target_mixing", expected);
-      mixing.pair[i][j] = (uint8_t)value;
-    }
-  *out = mixing;
-  return ANAS_OK;
-}
-
-static MlirAttribute parse_extra(MlirContext context, const struct anas_function *function, const char *name) {
-  const char *text = anas_function_extra(function, name);
-  return text ? mlirAttributeParseGet(context, anas_ref_text(text)) : mlirAttributeGetNull();
-}
-
-static bool has_targets(const struct anas_function *function) {
-  return anas_function_extra(function, "anas.target_shape") || anas_function_extra(function, "anas.target_depth") ||
-         anas_function_extra(function, "anas.target_mixing");
-}
-
-static anas_status read_target(MlirContext context, const struct anas_function *function, struct anas_target *out) {
-  if (function->num_args != 1 || function->num_results != 1)
-    return anas_fail(
-        ANAS_INVALID,
-        "function '@%s' carries synthesis targets but has %d arguments and %d results; a chain has exactly one "
-        "input and exactly one output",
-        function->name, function->num_args, function->num_results);
-  struct anas_target target = {
-      .input = function->arg[0], .output = function->result_type[0], .input_linear = function->arg_linear[0]};
-  MlirAttribute shape = parse_extra(context, function, "anas.target_shape");
-  if (!mlirAttributeIsNull(shape)) ANAS_RETURN_IF_ERROR(read_shape(function, shape, &target.output));
-  MlirAttribute depth = parse_extra(context, function, "anas.target_depth");
-  target.require_depth = !mlirAttributeIsNull(depth);
-  if (target.require_depth) ANAS_RETURN_IF_ERROR(read_depth(function, depth, &target.depth));
-  MlirAttribute mixing = parse_extra(context, function, "anas.target_mixing");
-  target.require_mixing = !mlirAttributeIsNull(mixing);
-  if (target.require_mixing) ANAS_RETURN_IF_ERROR(read_mixing(function, &target.output, mixing, &target.mixing));
-  *out = target;
-  return ANAS_OK;
-}
-
 // ---- replacement
 
 static void replace_body(struct anas_model *model, int index, const struct anas_target *target,
-                         const struct anas_synthesis_result *result) {
+                         enum anas_synthesis_method method, const struct anas_synthesis_result *result) {
   struct anas_function *function = &model->functions[index];
   function->num_nodes = 0;
   function->result_type[0] = target->output;
@@ -126,9 +29,10 @@ static void replace_body(struct anas_model *model, int index, const struct anas_
   }
   function->result[0] = (struct anas_ref){result->num_nodes - 1, 0};
   char text[160];
-  snprintf(text, sizeof text, "{distance = %.6e : f64, candidates = %lld : i64, length = %d : i64}", result->distance,
-           (long long)result->candidates, result->num_nodes);
+  snprintf(text, sizeof text, "{method = \"%s\", distance = %.16e : f64, candidates = %lld : i64, length = %d : i64}",
+           anas_synthesis_method_name((int)method), result->distance, (long long)result->candidates, result->num_nodes);
   anas_function_set_extra(model, function, "anas.synthesis", text);
+  anas_function_set_extra(model, function, "anas.certificate", NULL);
   anas_function_set_extra(model, function, "anas.depth", NULL); // of the old body
   anas_function_set_extra(model, function, "anas.mixing", NULL);
 }
@@ -163,10 +67,10 @@ static anas_status synthesize_group(struct anas_model *model, MlirContext contex
   for (int f = first; f < model->num_functions && status == ANAS_OK; f++) {
     const struct anas_function *function = &model->functions[f];
     bool member = f == first || (kind && function->block && !strcmp(kind, function->block));
-    if (!member || done[f] || !has_targets(function)) continue;
+    if (!member || done[f] || !anas_function_has_targets(function)) continue;
     done[f] = true;
     members[count] = f;
-    status = read_target(context, function, &targets[count++]);
+    status = anas_target_read(context, function, &targets[count++]);
   }
   struct anas_node *reference = NULL;
   struct anas_synthesis_result result = {0};
@@ -179,7 +83,7 @@ static anas_status synthesize_group(struct anas_model *model, MlirContext contex
     if (status != ANAS_OK) anas_fail_context(status, "synthesis of '@%s': ", model->functions[first].name);
   }
   for (int i = 0; i < count && status == ANAS_OK; i++)
-    replace_body(model, members[i], &targets[i], &result);
+    replace_body(model, members[i], &targets[i], options->method, &result);
   anas_synthesis_result_deinit(&result);
   free(reference);
   free(targets);
@@ -192,8 +96,27 @@ static anas_status synthesize_all(struct anas_model *model, MlirContext context,
   bool *done = anas_calloc((size_t)model->num_functions + 1, sizeof *done);
   anas_status status = ANAS_OK;
   for (int f = 0; f < model->num_functions && status == ANAS_OK; f++)
-    if (!done[f] && has_targets(&model->functions[f])) status = synthesize_group(model, context, f, done, options, rng);
+    if (!done[f] && anas_function_has_targets(&model->functions[f]))
+      status = synthesize_group(model, context, f, done, options, rng);
   free(done);
+  return status;
+}
+
+// Certifies what was synthesised, from the properties of the new model. The baselines are certified where they happen
+// to satisfy their targets.
+static anas_status certify(struct anas_model *model, MlirContext context,
+                           const struct anas_synthesis_options *options) {
+  bool blind = options->method == ANAS_PRIMER || options->method == ANAS_AUTOML_ZERO;
+  struct anas_properties *properties = anas_calloc((size_t)model->num_functions + 1, sizeof *properties);
+  anas_status status = anas_infer_properties(model, properties);
+  for (int f = 0; f < model->num_functions && status == ANAS_OK; f++) {
+    struct anas_target target;
+    if (!anas_function_has_targets(&model->functions[f])) continue;
+    status = anas_target_read(context, &model->functions[f], &target);
+    if (status == ANAS_OK) status = anas_certificate_attach(model, f, &target, options->feature_distance, properties);
+    if (status == ANAS_INFEASIBLE && blind) status = ANAS_OK;
+  }
+  free(properties);
   return status;
 }
 
@@ -254,6 +177,7 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
   struct anas_rng rng = anas_rng_make((uint64_t)anas_option_int(options, "seed"));
   anas_status status = synthesize_all(model, mlirModuleGetContext(module), &synthesis, &rng);
   if (status == ANAS_OK) status = anas_model_infer_shapes(model);
+  if (status == ANAS_OK) status = certify(model, mlirModuleGetContext(module), &synthesis);
   if (status == ANAS_OK) status = anas_model_write_back(model, module);
   anas_model_destroy(model);
   return status;

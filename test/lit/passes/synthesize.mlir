@@ -18,7 +18,7 @@
 // CHECK-SAME: -> tensor<?x8x8x128xf32>
 // CHECK-SAME: anas.depth = dense<{{[2-9]}}> : tensor<1x1xi64>
 // CHECK-SAME{LITERAL}: anas.mixing = [[dense<[[1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [3, 3, 3, 3]]> : tensor<4x4xi8>]]
-// CHECK-SAME: anas.synthesis = {candidates = {{[0-9]+}} : i64, distance = 0.000000e+00 : f64, length = {{[1-8]}} : i64}
+// CHECK-SAME: anas.synthesis = {candidates = {{[0-9]+}} : i64, distance = 0.000000e+00 : f64, length = {{[1-8]}} : i64, method = "progressive"}
 // CHECK-NOT: strides = 1
 // CHECK: return %{{[0-7]}} : tensor<?x8x8x128xf32>
 // SAME-SHAPE-LABEL: func.func @layer(
