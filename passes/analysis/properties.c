@@ -89,8 +89,7 @@ static void transfer_op(struct sweep *s, const struct anas_node *node, const str
         if (!into->reads && is_elementwise(op, q, &node->result[r])) {
           into->reads = operand[a].reads;
         } else {
-          anas_reads_append(operand[a].reads, op, q, &node->result[r], s->arena, &reads);
-          if (!reads.num_terms && reads.exact) continue; // nothing comes through
+          if (!anas_reads_append(operand[a].reads, op, q, &node->result[r], s->arena, &reads)) continue;
           join(into, &reads, s->arena);
         }
         append_op(&operand[a].paths, op->def->linearity, &into->paths);

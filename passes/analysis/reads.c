@@ -268,19 +268,19 @@ static void start(const struct anas_reads *before, const struct anas_shape *resu
   out->num_terms = 0;
 }
 
-void anas_reads_append(const struct anas_reads *before, const struct anas_op *op, int which,
+bool anas_reads_append(const struct anas_reads *before, const struct anas_op *op, int which,
                        const struct anas_shape *result, struct anas_arena *arena, struct anas_reads *out) {
   struct anas_reads_term inner[ANAS_MAX_RANK];
   struct anas_reads after;
   if (!op->def->deps && anas_shape_equal(&op->operand[which], result)) {
     anas_reads_copy(before, out);
-    return;
+    return true;
   }
   start(before, result, &after);
   if (!op_terms(op, which, result, before->result, inner)) {
     after.total = false;
     anas_reads_copy(&after, out);
-    return;
+    return false;
   }
   unsigned gaps = 0; // result dimensions along which the op reads nothing somewhere
   for (int k = 0; k < before->columns; k++)
@@ -296,6 +296,7 @@ void anas_reads_append(const struct anas_reads *before, const struct anas_op *op
       after.exact = false;
   }
   anas_reads_copy(&after, out);
+  return true;
 }
 
 bool anas_reads_append_call(const struct anas_reads *before, const struct anas_reads *callee, bool lossy,

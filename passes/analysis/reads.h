@@ -47,8 +47,9 @@ void anas_reads_copy(const struct anas_reads *from, struct anas_reads *out); // 
 const struct anas_reads *anas_reads_save(const struct anas_reads *from, struct anas_arena *arena);
 
 // What the result of op reads through its operand 'which', when that operand reads 'before'. out may be before. Tables
-// go to the arena, which lives as long as the states; a null arena does without (sound, less exact).
-void anas_reads_append(const struct anas_reads *before, const struct anas_op *op, int which,
+// go to the arena, which lives as long as the states; a null arena does without (sound, less exact). False: the op
+// lets no dependency through, and the state is one without terms.
+bool anas_reads_append(const struct anas_reads *before, const struct anas_op *op, int which,
                        const struct anas_shape *result, struct anas_arena *arena, struct anas_reads *out);
 // The same through a function summarised by what its result reads of its argument. False if the summary is not enough
 // and the function's ops must be appended one by one; if lossy, what the summary cannot say is left out instead.
