@@ -74,7 +74,7 @@ static void bench(MlirContext context, const struct anas_cpu_target *target, Mli
   qsort(seconds, RUNS, sizeof *seconds, by_value);
   printf("%-20.20s %.10s %8.3f %8.3f ms ", kind, name, seconds[0] * 1e3, seconds[RUNS / 2] * 1e3);
   double flops = number(function, "anas.flops");
-  if (strncmp(kind, "conv", 4) == 0 || strncmp(kind, "dense", 5) == 0)
+  if (strncmp(kind, "con", 3) == 0 || strncmp(kind, "dense", 5) == 0) // convolutions, contractions
     printf("%6.1f GF %5.1f %%", flops / seconds[0] / 1e9, flops / seconds[0] / 1e9 / peak * 100);
   else
     printf("%6.1f GB/s    ", bytes / seconds[0] / 1e9);
