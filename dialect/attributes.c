@@ -206,6 +206,12 @@ static anas_status read_dims(const struct anas_attr_def *def, MlirAttribute attr
     *out = dims;
     return ANAS_OK;
   }
+  if (mlirAttributeIsAInteger(attribute) || mlirAttributeIsAAffineMap(attribute)) { // a list of one
+    ANAS_RETURN_IF_ERROR(read_dims_entry(def, attribute, operand0_rank, true, &dims.value[0]));
+    dims.count = 1;
+    *out = dims;
+    return ANAS_OK;
+  }
   if (count < 1 || count > ANAS_MAX_RANK)
     return wrong_kind(def, attribute, "a list of 1 to 8 extents like [\"B\", -1, \"S:-1%3\"]");
   for (intptr_t i = 0; i < count; i++) {

@@ -2,7 +2,7 @@
 // Reading contraction equations (equation.h): the text into three terms, then terms and types into labels.
 #include "dialect/equation.h"
 
-#include "dialect/kernel.h"
+#include "dialect/op_support.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -290,6 +290,14 @@ int64_t anas_equation_macs(const struct anas_equation *equation) {
   for (int l = 0; l < equation->num_labels; l++)
     if (equation->label[ANAS_EQUATION_RESULT][0] != l) macs *= equation->extent[l];
   return macs;
+}
+
+void anas_equation_deps(const struct anas_equation *equation, int operand, struct anas_dep *out) {
+  for (int d = 0; d < equation->rank[operand]; d++) {
+    int at = anas_equation_find(equation, ANAS_EQUATION_RESULT, equation->label[operand][d]);
+    out[d] = at >= 0 ? anas_dep_same(at)
+                     : (struct anas_dep){.kind = ANAS_DEP_ALL, .out_dim = equation->rank[ANAS_EQUATION_RESULT] - 1};
+  }
 }
 
 void anas_equation_text(const struct anas_equation *equation, int a, int b, int result, char out[ANAS_MAX_TEXT]) {

@@ -31,6 +31,8 @@ int anas_equation_find(const struct anas_equation *equation, int term, int label
 struct anas_shape anas_equation_result(const struct anas_equation *equation);
 // Products summed for one example: all labels but the first of the result, which is the batch.
 int64_t anas_equation_macs(const struct anas_equation *equation);
+// Dependencies of the result on an operand: a label that survives leads to its position, one that is summed to all.
+void anas_equation_deps(const struct anas_equation *equation, int operand, struct anas_dep *out);
 // "Aqhd,Akhd->Ahqk" for the terms in this order, e.g. 2, 1, 0 for the gradient of operand 0.
 void anas_equation_text(const struct anas_equation *equation, int a, int b, int result, char out[ANAS_MAX_TEXT]);
 

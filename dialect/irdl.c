@@ -53,8 +53,10 @@ static void add_attributes(struct anas_strbuf *out, const struct anas_op_def *de
       anas_strbuf_addf(out,
                        "    %%dims%d_list = irdl.base \"#builtin.array\"\n"
                        "    %%dims%d_array = irdl.base \"#builtin.dense_array\"\n"
-                       "    %%dims%d = irdl.any_of(%%dims%d_list, %%dims%d_array)\n",
-                       i, i, i, i, i);
+                       "    %%dims%d_one = irdl.base \"#builtin.integer\"\n"
+                       "    %%dims%d_map = irdl.base \"#builtin.affine_map\"\n"
+                       "    %%dims%d = irdl.any_of(%%dims%d_list, %%dims%d_array, %%dims%d_one, %%dims%d_map)\n",
+                       i, i, i, i, i, i, i, i, i);
       break;
     default:
       anas_strbuf_addf(out, "    %%%s%d = irdl.base \"#builtin.%s\"\n", attr_constraint(def->attrs[i].kind), i,

@@ -8,7 +8,7 @@
 
 #include <mlir-c/IR.h>
 
-#define ANAS_MAX_SAVED 4
+#define ANAS_MAX_SAVED 8
 
 struct anas_train; // builder state of the pass
 

@@ -36,7 +36,35 @@ anas_status anas_emit_contraction(struct anas_train *train, const struct anas_eq
   return anas_train_emit(train, "contraction", in, mlirValueIsNull(bias) ? 2 : 3, attrs, out);
 }
 
+anas_status anas_emit_contraction_gradients(struct anas_train *train, const struct anas_equation *equation,
+                                            struct anas_train_op *op) {
+  for (int k = 0; k < 2; k++)
+    if (op->need_operand[k])
+      ANAS_RETURN_IF_ERROR(anas_emit_contraction(train, equation, ANAS_EQUATION_RESULT, op->grad_result, 1 - k,
+                                                 op->operand[1 - k], (MlirValue){0}, k, &op->grad_operand[k]));
+  return ANAS_OK;
+}
+
+static const struct anas_op_def contraction;
+
+anas_status anas_emit_product(struct anas_train *train, const char *equation, MlirValue lhs, MlirValue rhs,
+                              MlirValue bias, MlirValue *out) {
+  struct anas_op op = {.def = &contraction, .num_operands = 2, .operand = {anas_train_type(lhs), anas_train_type(rhs)}};
+  struct anas_equation bound;
+  ANAS_RETURN_IF_ERROR(anas_equation_bind(&op, equation, NULL, &bound));
+  return anas_emit_contraction(train, &bound, 0, lhs, 1, rhs, bias, ANAS_EQUATION_RESULT, out);
+}
+
 // ---- shape
+
+anas_status anas_check_factors(const struct anas_op *op) {
+  char text[128];
+  for (int k = 0; k < 2; k++)
+    if (op->operand[k].element != ANAS_F32)
+      return anas_fail(ANAS_INVALID, "operand %d of 'anas.%s' must be an f32 tensor, got tensor<%s>", k, op->def->name,
+                       anas_shape_text(&op->operand[k], text));
+  return ANAS_OK;
+}
 
 static anas_status bind(const struct anas_op *op, struct anas_equation *out) {
   struct anas_shape result = anas_extents_shape(&op->attr[SHAPE]);
@@ -56,8 +84,9 @@ static bool bias_fits(const struct anas_shape *bias, const struct anas_shape *re
 static anas_status contraction_shape(const struct anas_op *op, struct anas_shape *out) {
   struct anas_equation equation;
   char a[128], b[128];
-  if (op->num_operands > 3 || op->operand[0].element != ANAS_F32 || op->operand[1].element != ANAS_F32)
-    return anas_fail(ANAS_INVALID, "'anas.%s' takes two f32 tensors and at most one bias", op->def->name);
+  if (op->num_operands > 3)
+    return anas_fail(ANAS_INVALID, "'anas.%s' takes two tensors and at most one bias", op->def->name);
+  ANAS_RETURN_IF_ERROR(anas_check_factors(op));
   ANAS_RETURN_IF_ERROR(bind(op, &equation));
   struct anas_shape result = anas_equation_result(&equation);
   if (op->num_operands == 3 && !bias_fits(&op->operand[2], &result))

@@ -11,5 +11,13 @@
 // to 1.
 anas_status anas_emit_contraction(struct anas_train *train, const struct anas_equation *equation, int a, MlirValue lhs,
                                   int b, MlirValue rhs, MlirValue bias, int result, MlirValue *out);
+// Gradients of an op that is the contraction of its two operands.
+anas_status anas_emit_contraction_gradients(struct anas_train *train, const struct anas_equation *equation,
+                                            struct anas_train_op *op);
+// The contraction by an equation whose result has no labels of its own; bias may be null.
+anas_status anas_emit_product(struct anas_train *train, const char *equation, MlirValue lhs, MlirValue rhs,
+                              MlirValue bias, MlirValue *out);
+// ANAS_INVALID unless operands 0 and 1 are f32 tensors.
+anas_status anas_check_factors(const struct anas_op *op);
 
 #endif

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Dropout (Srivastava et al., 2014): in training, elements vanish with probability `rate` and the others grow by
 // 1 / (1 - rate).
+#include "dialect/ops/dropout.h"
+
 #include "dialect/op_support.h"
-#include "dialect/train.h"
 
 #include <mlir-c/BuiltinAttributes.h>
 
@@ -36,11 +37,23 @@ static void dropout_cost(const struct anas_op *op, const struct anas_shape *resu
   out->flops = 0;
 }
 
-static anas_status emit_mask(struct anas_train *train, const struct anas_train_op *op, MlirValue x, int64_t stream,
-                             MlirValue *out_result) {
+static anas_status emit_mask(struct anas_train *train, double rate, MlirValue x, int64_t stream, MlirValue *out) {
   MlirValue in[] = {x, anas_train_seed(train)};
-  struct anas_attr attrs[] = {op->op->attr[RATE], ANAS_INT(stream)};
-  return anas_train_emit(train, "dropout_mask", in, 2, attrs, out_result);
+  struct anas_attr attrs[] = {ANAS_FLOAT(rate), ANAS_INT(stream)};
+  return anas_train_emit(train, "dropout_mask", in, 2, attrs, out);
+}
+
+anas_status anas_emit_dropout(struct anas_train *train, double rate, MlirValue x, MlirValue *out) {
+  return emit_mask(train, rate, x, anas_train_stream(train), out);
+}
+
+anas_status anas_emit_dropout_gradient(struct anas_train *train, double rate, MlirValue dropped, MlirValue gradient,
+                                       MlirValue *out) {
+  MlirAttribute stream =
+      mlirOperationGetAttributeByName(mlirOpResultGetOwner(dropped), mlirStringRefCreateFromCString("stream"));
+  if (mlirAttributeIsNull(stream) || !mlirAttributeIsAInteger(stream))
+    return anas_fail(ANAS_INTERNAL, "the result of a dropout does not come from 'anas.dropout_mask'");
+  return emit_mask(train, rate, gradient, mlirIntegerAttrGetValueInt(stream), out);
 }
 
 static anas_status dropout_forward(struct anas_train *train, struct anas_train_op *op) {
@@ -48,20 +61,16 @@ static anas_status dropout_forward(struct anas_train *train, struct anas_train_o
     op->result = op->operand[0];
     return ANAS_OK;
   }
-  return emit_mask(train, op, op->operand[0], anas_train_stream(train), &op->result);
+  return anas_emit_dropout(train, op->op->attr[RATE].value.f, op->operand[0], &op->result);
 }
 
-// The gradient passes through the same mask, drawn again from the same stream: nothing is stored.
 static anas_status dropout_backward(struct anas_train *train, struct anas_train_op *op) {
   if (op->op->attr[RATE].value.f == 0) {
     op->grad_operand[0] = op->grad_result;
     return ANAS_OK;
   }
-  MlirOperation forward = mlirOpResultGetOwner(op->result);
-  MlirAttribute stream = mlirOperationGetAttributeByName(forward, mlirStringRefCreateFromCString("stream"));
-  if (mlirAttributeIsNull(stream) || !mlirAttributeIsAInteger(stream))
-    return anas_fail(ANAS_INTERNAL, "'%s': the result of dropout does not come from 'anas.dropout_mask'", op->path);
-  return emit_mask(train, op, op->grad_result, mlirIntegerAttrGetValueInt(stream), &op->grad_operand[0]);
+  return anas_emit_dropout_gradient(train, op->op->attr[RATE].value.f, op->result, op->grad_result,
+                                    &op->grad_operand[0]);
 }
 
 static const struct anas_sample dropout_samples[] = {

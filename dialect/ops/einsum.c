@@ -18,11 +18,7 @@ static anas_status bind(const struct anas_op *op, struct anas_equation *out) {
 
 static anas_status einsum_shape(const struct anas_op *op, struct anas_shape *out) {
   struct anas_equation equation;
-  char text[128];
-  for (int k = 0; k < 2; k++)
-    if (op->operand[k].element != ANAS_F32)
-      return anas_fail(ANAS_INVALID, "operand %d of 'anas.%s' must be an f32 tensor, got tensor<%s>", k, op->def->name,
-                       anas_shape_text(&op->operand[k], text));
+  ANAS_RETURN_IF_ERROR(anas_check_factors(op));
   ANAS_RETURN_IF_ERROR(bind(op, &equation));
   out[0] = anas_equation_result(&equation);
   return ANAS_OK;
@@ -30,11 +26,8 @@ static anas_status einsum_shape(const struct anas_op *op, struct anas_shape *out
 
 static void einsum_deps(const struct anas_op *op, int which, const struct anas_shape *result, struct anas_dep *out) {
   struct anas_equation equation;
-  if (bind(op, &equation) != ANAS_OK) return; // callers pass well-typed instances
-  for (int d = 0; d < equation.rank[which]; d++) {
-    int at = anas_equation_find(&equation, ANAS_EQUATION_RESULT, equation.label[which][d]);
-    out[d] = at >= 0 ? anas_dep_same(at) : (struct anas_dep){.kind = ANAS_DEP_ALL, .out_dim = result->rank - 1};
-  }
+  (void)result;
+  if (bind(op, &equation) == ANAS_OK) anas_equation_deps(&equation, which, out); // callers pass well-typed instances
 }
 
 static void einsum_cost(const struct anas_op *op, const struct anas_shape *result, struct anas_cost *out) {
@@ -55,11 +48,7 @@ static anas_status einsum_forward(struct anas_train *train, struct anas_train_op
 static anas_status einsum_backward(struct anas_train *train, struct anas_train_op *op) {
   struct anas_equation equation;
   ANAS_RETURN_IF_ERROR(bind(op->op, &equation));
-  for (int k = 0; k < 2; k++)
-    if (op->need_operand[k])
-      ANAS_RETURN_IF_ERROR(anas_emit_contraction(train, &equation, ANAS_EQUATION_RESULT, op->grad_result, 1 - k,
-                                                 op->operand[1 - k], (MlirValue){0}, k, &op->grad_operand[k]));
-  return ANAS_OK;
+  return anas_emit_contraction_gradients(train, &equation, op);
 }
 
 static const struct anas_sample einsum_samples[] = {

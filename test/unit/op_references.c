@@ -290,6 +290,121 @@ static void einsum(ARGUMENTS) {
   contract(attr(op, "equation")->value.text, shapes, in, y);
 }
 
+// Position of d in a list of dimension numbers of a tensor, -1 if it is not there.
+static int position_in(const struct anas_op *op, const char *list, int rank, int d) {
+  const struct anas_attr *a = attr(op, list);
+  for (int i = 0; a->present && i < a->value.ints.count; i++)
+    if ((a->value.ints.value[i] + rank) % rank == d) return i;
+  return -1;
+}
+
+static void dot_general(ARGUMENTS) {
+  UNUSED;
+  static const char *const sum[] = {"lhs_contracting", "rhs_contracting"}, *const batch[] = {"lhs_batch", "rhs_batch"};
+  struct anas_shape shapes[] = {op->operand[0], op->operand[1], *result};
+  char equation[64] = "", out[16] = "", letters[] = "x", next[2] = {'A', 'N'};
+  for (int k = 0; k < 2; k++) {
+    for (int d = 0; d < shapes[k].rank; d++) {
+      int s = position_in(op, sum[k], shapes[k].rank, d), b = position_in(op, batch[k], shapes[k].rank, d);
+      letters[0] = s >= 0 ? (char)('s' + s) : b >= 0 ? (char)('b' + b) : next[k]++;
+      strcat(equation, letters);
+      if (b >= 0 && !k) memmove(out + b + 1, out + b, strlen(out + b) + 1), out[b] = letters[0];
+      if (s < 0 && b < 0) strcat(out, letters);
+    }
+    strcat(equation, k ? "->" : ",");
+  }
+  contract(strcat(equation, out), shapes, in, y);
+}
+
+// One result element after the other: for each, all positions of the contracted dimensions.
+static void dense_general(ARGUMENTS) {
+  UNUSED;
+  const struct anas_shape *x = &op->operand[0];
+  const struct anas_ints *axes = &attr(op, "axis")->value.ints;
+  int features = attr(op, "features")->value.ints.count, kept = result->rank - features;
+  int64_t outputs = 1, inputs = 1;
+  for (int d = kept; d < result->rank; d++)
+    outputs *= result->dim[d];
+  for (int i = 0; i < axes->count; i++)
+    inputs *= x->dim[(axes->value[i] + x->rank) % x->rank];
+  for (int64_t e = 0; e < anas_shape_elements(result); e++) {
+    int64_t position[ANAS_MAX_RANK] = {0}, rest = e / outputs, block = 0, feature = e % outputs;
+    for (int d = x->rank - 1; d >= 0; d--) {
+      if (position_in(op, "axis", x->rank, d) >= 0) continue;
+      position[d] = rest % x->dim[d];
+      rest /= x->dim[d];
+    }
+    for (int d = 0; d < x->rank; d++)
+      if (position_in(op, "batch_dims", x->rank, d) >= 0) block = block * x->dim[d] + position[d];
+    double sum = attr(op, "use_bias")->value.b ? param[1][block * outputs + feature] : 0;
+    for (int64_t i = 0; i < inputs; i++) {
+      int64_t at = 0, left = i;
+      for (int k = axes->count - 1; k >= 0; k--) {
+        int d = (int)((axes->value[k] + x->rank) % x->rank);
+        position[d] = left % x->dim[d];
+        left /= x->dim[d];
+      }
+      for (int d = 0; d < x->rank; d++)
+        at = at * x->dim[d] + position[d];
+      sum += in[0][at] * param[0][(block * inputs + i) * outputs + feature];
+    }
+    y[e] = sum;
+  }
+}
+
+// Parameters in pairs of kernel and bias, or kernels alone: query, key, value, out. One query after the other.
+static void self_attention(ARGUMENTS) {
+  UNUSED;
+  const struct anas_shape *x = &op->operand[0];
+  bool biased = attr(op, "use_bias")->value.b;
+  int64_t heads = attr(op, "num_heads")->value.dim.constant, c = x->dim[x->rank - 1];
+  int64_t inner = attr(op, "qkv_features")->value.dim.constant, d = inner / heads, f = result->dim[result->rank - 1];
+  int64_t tokens = anas_shape_elements(x) / x->dim[0] / c;
+  double *projected[3], *weight = calloc((size_t)tokens, sizeof *weight),
+                        *attended = calloc((size_t)inner, sizeof *attended);
+  for (int p = 0; p < 3; p++) {
+    projected[p] = calloc((size_t)(tokens * inner), sizeof(double));
+    if (!projected[p]) abort();
+  }
+  if (!weight || !attended) abort();
+  for (int64_t n = 0; n < x->dim[0]; n++) {
+    for (int p = 0; p < 3; p++)
+      for (int64_t t = 0; t < tokens; t++)
+        for (int64_t i = 0; i < inner; i++) {
+          double sum = biased ? param[2 * p + 1][i] : 0;
+          for (int64_t k = 0; k < c; k++)
+            sum += in[0][(n * tokens + t) * c + k] * param[biased ? 2 * p : p][k * inner + i];
+          projected[p][t * inner + i] = sum;
+        }
+    for (int64_t q = 0; q < tokens; q++) {
+      for (int64_t h = 0; h < heads; h++) {
+        double total = 0;
+        for (int64_t k = 0; k < tokens; k++) {
+          double score = 0;
+          for (int64_t i = h * d; i < (h + 1) * d; i++)
+            score += projected[0][q * inner + i] * projected[1][k * inner + i];
+          total += weight[k] = exp(score / sqrt((double)d));
+        }
+        for (int64_t i = h * d; i < (h + 1) * d; i++) {
+          attended[i] = 0;
+          for (int64_t k = 0; k < tokens; k++)
+            attended[i] += weight[k] / total * projected[2][k * inner + i];
+        }
+      }
+      for (int64_t o = 0; o < f; o++) {
+        double sum = biased ? param[7][o] : 0;
+        for (int64_t i = 0; i < inner; i++)
+          sum += attended[i] * param[biased ? 6 : 3][i * f + o];
+        y[(n * tokens + q) * f + o] = sum;
+      }
+    }
+  }
+  for (int p = 0; p < 3; p++)
+    free(projected[p]);
+  free(weight);
+  free(attended);
+}
+
 // ---- elementwise
 
 // Element of an operand that numpy broadcasting pairs with element i of the result.
@@ -359,6 +474,10 @@ op_reference op_reference_find(const char *name) {
       {"layer_norm", layer_norm},
       {"group_norm", group_norm},
       {"einsum", einsum},
+      {"dot_general", dot_general},
+      {"self_attention", self_attention},
+      {"dense_general", dense_general},
+
   };
   for (size_t i = 0; i < sizeof references / sizeof *references; i++)
     if (!strcmp(references[i].name, name)) return references[i].reference;
