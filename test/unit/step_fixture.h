@@ -48,7 +48,7 @@ static const char fixture_mlp[] =
     "  return %3 : tensor<?x10xf32>\n"
     "}\n";
 
-// Attention without reshapes, and a product of a value with itself.
+// Attention without reshapes and as one op, a kernel for every position, products of a value with itself.
 static const char fixture_attention[] =
     "func.func @main(%image: tensor<?x5x2x3xf32>) -> tensor<?x4xf32> {\n"
     "  %q = \"anas.dense\"(%image) {anas.name = \"q\", features = 7 : i64} : (tensor<?x5x2x3xf32>) -> "
@@ -63,9 +63,15 @@ static const char fixture_attention[] =
     "  %1 = \"anas.softmax\"(%0) : (tensor<?x2x5x5xf32>) -> tensor<?x2x5x5xf32>\n"
     "  %2 = \"anas.einsum\"(%1, %v) {equation = \"...hqk,...khd->...qhd\"} : (tensor<?x2x5x5xf32>, "
     "tensor<?x5x2x7xf32>) -> tensor<?x5x2x7xf32>\n"
-    "  %3 = \"anas.einsum\"(%2, %2) {equation = \"nqhd,nqhe->nde\"} : (tensor<?x5x2x7xf32>, tensor<?x5x2x7xf32>) -> "
+    "  %a = \"anas.self_attention\"(%2) {anas.name = \"attention\", num_heads = 2 : i64, qkv_features = 6 : i64, rate "
+    "= "
+    "0.25 : f32} : (tensor<?x5x2x7xf32>) -> tensor<?x5x2x7xf32>\n"
+    "  %g = \"anas.dense_general\"(%a) {anas.name = \"general\", features = 7 : i64, batch_dims = array<i64: 1>} : "
+    "(tensor<?x5x2x7xf32>) -> tensor<?x5x2x7xf32>\n"
+    "  %3 = \"anas.einsum\"(%g, %g) {equation = \"nqhd,nqhe->nde\"} : (tensor<?x5x2x7xf32>, tensor<?x5x2x7xf32>) -> "
     "tensor<?x7x7xf32>\n"
-    "  %4 = \"anas.einsum\"(%3, %3) {equation = \"nde,nde->nd\"} : (tensor<?x7x7xf32>, tensor<?x7x7xf32>) -> "
+    "  %n = \"anas.softmax\"(%3) : (tensor<?x7x7xf32>) -> tensor<?x7x7xf32>\n"
+    "  %4 = \"anas.einsum\"(%n, %n) {equation = \"nde,nde->nd\"} : (tensor<?x7x7xf32>, tensor<?x7x7xf32>) -> "
     "tensor<?x7xf32>\n"
     "  %5 = \"anas.dense\"(%4) {anas.name = \"head\", features = 4 : i64} : (tensor<?x7xf32>) -> tensor<?x4xf32>\n"
     "  return %5 : tensor<?x4xf32>\n"
