@@ -78,6 +78,7 @@ static const struct flag running[] = {
     {"resume", NULL, SWITCH, AT(resume), 0, 0, "go on with the study; flags come from it, budget flags may be changed"},
     {"json", NULL, SWITCH, AT(json), 0, 0, "one JSON object a line on standard output instead of text"},
     {"quiet", NULL, SWITCH, AT(quiet), 0, 0, "only the final front"},
+    {"print-config", NULL, SWITCH, AT(print_config), 0, 0, "print the effective configuration as JSON and do nothing"},
     {0},
 };
 static const struct group groups[] = {
@@ -113,6 +114,7 @@ void search_options_defaults(struct search_options *out) {
 
 void search_options_deinit(struct search_options *options) {
   free(options->model_path);
+  free(options->mutation_text);
   for (size_t g = 0; g < NUM_GROUPS; g++)
     for (const struct flag *f = groups[g].flags; f->name; f++)
       if (f->kind == TEXT) free(*(char **)((char *)options + f->offset));
@@ -211,6 +213,7 @@ static anas_status unknown_flag(const char *argument, const char *name, size_t s
   for (size_t g = 0; g < NUM_GROUPS; g++)
     for (const struct flag *f = groups[g].flags; f->name; f++)
       anas_nearest_offer(&nearest, f->name);
+  search_mutation_offer(&nearest);
   char hint[128];
   return anas_fail(ANAS_INVALID, "unknown argument '%s'%s", argument,
                    nearest.best ? anas_nearest_hint(&nearest, hint) : "; see --help");
@@ -224,7 +227,7 @@ static anas_status one_of(const char *flag, const char *value, const char *first
 }
 
 static anas_status validate(const struct search_options *options) {
-  if (!options->study) return anas_fail(ANAS_INVALID, "--study DIR is required");
+  if (!options->study && !options->print_config) return anas_fail(ANAS_INVALID, "--study DIR is required");
   ANAS_RETURN_IF_ERROR(one_of("keep-weights", options->keep_weights, "front", "all", "none"));
   ANAS_RETURN_IF_ERROR(one_of("evaluator", options->evaluator, "train", "simulated", NULL));
   if (!search_strategy_find(options->strategy)) {
@@ -246,8 +249,20 @@ static anas_status validate(const struct search_options *options) {
   return ANAS_OK;
 }
 
+// A preset gives defaults: it applies before the other flags, wherever it stands.
+static anas_status apply_preset(int argc, char **argv, struct search_options *out) {
+  for (int i = 1; i < argc; i++) {
+    const char *name = argv[i] + strspn(argv[i], "-");
+    if (name == argv[i] || strncmp(name, "preset", 6) || (name[6] && name[6] != '=')) continue;
+    const char *value = name[6] ? name + 7 : i + 1 < argc ? argv[i + 1] : NULL;
+    if (value) ANAS_RETURN_IF_ERROR(search_preset(out, value));
+  }
+  return ANAS_OK;
+}
+
 static anas_status parse(int argc, char **argv, struct search_options *out) {
   bool replace = true;
+  ANAS_RETURN_IF_ERROR(apply_preset(argc, argv, out));
   for (int i = 1; i < argc; i++) {
     const char *argument = argv[i];
     if (argument[0] != '-' || !argument[1]) {
@@ -258,8 +273,14 @@ static anas_status parse(int argc, char **argv, struct search_options *out) {
     const char *name = argument + (argument[1] == '-' ? 2 : 1);
     size_t size = strcspn(name, "=");
     const struct flag *flag = find_flag(name, size);
-    if (!flag) return unknown_flag(argument, name, size);
+    const char *setting = flag ? NULL : search_mutation_setting(name, size);
+    if (!flag && !setting) return unknown_flag(argument, name, size);
     const char *value = name[size] ? name + size + 1 : NULL;
+    if (setting) {
+      if (!value && i + 1 == argc) return anas_fail(ANAS_INVALID, "--%.*s needs a value", (int)size, name);
+      ANAS_RETURN_IF_ERROR(search_mutation_add(out, setting, value ? value : argv[++i]));
+      continue;
+    }
     if (flag->kind == SWITCH && value) return anas_fail(ANAS_INVALID, "--%s takes no value", flag->name);
     if (flag->kind != SWITCH && !value) {
       if (i + 1 == argc) return anas_fail(ANAS_INVALID, "--%s needs a value: %s", flag->name, flag->metavar);
@@ -267,6 +288,7 @@ static anas_status parse(int argc, char **argv, struct search_options *out) {
     }
     ANAS_RETURN_IF_ERROR(set_value(out, flag, value, &replace));
   }
+  ANAS_RETURN_IF_ERROR(search_mutation_finish(out));
   return validate(out);
 }
 
@@ -280,6 +302,8 @@ anas_status search_options_budget(int argc, char **argv, struct search_options *
     const char *name = argv[i] + (argv[i][1] == '-' ? 2 : 1);
     size_t size = strcspn(name, "=");
     const struct flag *flag = find_flag(name, size);
+    if (!flag && search_mutation_setting(name, size))
+      return anas_fail(ANAS_INVALID, "--%.*s belongs to the study and cannot be changed on --resume", (int)size, name);
     if (!flag || flag->kind == SWITCH) continue;
     const char *value = name[size] ? name + size + 1 : argv[++i];
     bool changeable = false, replace = true;
@@ -324,6 +348,7 @@ char *search_options_to_json(const struct search_options *options) {
     json_array_append_new(constraints, json_sprintf("%s%s%s%.17g", study_metrics[c->metric].name, c->upper ? "<" : ">",
                                                     c->strict ? "" : "=", c->bound));
   }
+  if (options->mutation_text) json_object_set_new(object, "mutation", json_string(options->mutation_text));
   json_object_set_new(object, "objectives", objectives);
   json_object_set_new(object, "constraints", constraints);
   if (options->model_path) json_object_set_new(object, "file", json_string(options->model_path));
@@ -361,6 +386,10 @@ static anas_status read_json(const json_t *object, struct search_options *option
   options->num_constraints = 0;
   json_array_foreach(json_object_get(object, "constraints"), i, item)
       ANAS_RETURN_IF_ERROR(parse_constraint(json_is_string(item) ? json_string_value(item) : "", options));
+  const json_t *mutation = json_object_get(object, "mutation"); // absent in older studies: the defaults
+  free(options->mutation_text);
+  options->mutation_text = json_is_string(mutation) ? anas_strdup(json_string_value(mutation)) : NULL;
+  ANAS_RETURN_IF_ERROR(search_mutation_finish(options));
   const json_t *file = json_object_get(object, "file");
   if (json_is_string(file)) {
     free(options->model_path);
@@ -395,6 +424,7 @@ void search_help(struct anas_strbuf *out) {
       free(left);
     }
   }
+  search_mutation_help(out);
   anas_strbuf_adds(out, "\nStrategies:\n");
   int count;
   const struct search_strategy *const *strategies = search_strategies(&count);
@@ -406,6 +436,8 @@ void search_help(struct anas_strbuf *out) {
            "  anas-search net.mlir --dataset cifar10 --data ~/cifar --study s2 --time 8h --trial-timeout 20m \\\n"
            "      --memory-limit 4G --objective accuracy:max --objective macs:min --constraint 'params<1e6'\n"
            "  anas-search --study s2 --resume --trials 200\n"
+           "  anas-search --model resnet34 --preset cifar10 --study s3       # the published search\n"
+           "  anas-search --model resnet34 --preset cifar10 --property mixing=no --study s4     # an ablation\n"
            "  anas-search pareto s2\n"
            "\nCtrl-C once lets the running trials finish; twice stops them (they run again on --resume).\n"
            "With the same flags and seed the same candidates are tried, for any speed of the workers.\n");

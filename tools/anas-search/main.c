@@ -37,5 +37,12 @@ int main(int argc, char **argv) {
     search_options_deinit(&options);
     return EXIT_FAILURE;
   }
+  if (options.print_config) {
+    char *text = search_options_to_json(&options);
+    puts(text);
+    free(text);
+    search_options_deinit(&options);
+    return EXIT_SUCCESS;
+  }
   return search_run(argc, argv, &options);
 }

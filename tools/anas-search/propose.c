@@ -59,10 +59,9 @@ static bool meets_constraints(const struct search *search, const struct anas_mod
 
 bool proposal_try_child(struct search *search, int64_t parent, const struct anas_model *parent_model,
                         struct anas_rng *rng, struct proposal *proposal) {
-  struct anas_mutation_options options = anas_mutation_defaults();
   struct anas_mutation_report report = {0};
   struct anas_model *child;
-  if (anas_mutate(parent_model, &options, rng, &child, &report) != ANAS_OK) {
+  if (anas_mutate(parent_model, &search->options.mutation, rng, &child, &report) != ANAS_OK) {
     proposal->infeasible++;
     return false;
   }

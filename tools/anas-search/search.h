@@ -5,7 +5,9 @@
 
 #include "dialect/model.h"
 #include "passes/analysis/analysis.h"
+#include "passes/mutate/mutate.h"
 #include "runtime/data.h"
+#include "runtime/support/nearest.h"
 #include "runtime/support/rng.h"
 #include "runtime/support/strbuf.h"
 #include "tools/anas-search/study.h"
@@ -41,10 +43,12 @@ struct search_options {
   uint64_t seed;
   double learning_rate, momentum, weight_decay, warmup_epochs, min_accuracy; // min_accuracy < 0: from the seed trials
   double time_limit, trial_timeout;                                          // seconds; 0: none
-  int64_t memory_limit;                                                      // bytes a trial; 0: the machine's share
+  char *mutation_text; // settings of mutations; after parsing, the effective ones
+  struct anas_mutation_options mutation;
+  int64_t memory_limit; // bytes a trial; 0: the machine's share
   // Not part of the study.
   char *study;
-  bool resume, json, quiet;
+  bool resume, json, quiet, print_config;
 };
 
 void search_options_defaults(struct search_options *out);
@@ -57,6 +61,14 @@ anas_status search_options_parse(int argc, char **argv, struct search_options *o
 // On resume: applies the budget flags of the command line to stored options; other flags of the study are refused.
 anas_status search_options_budget(int argc, char **argv, struct search_options *out);
 void search_help(struct anas_strbuf *out);
+
+// Flags of mutations (mutation_flags.c). The setting a flag stands for, null if it is none of them.
+const char *search_mutation_setting(const char *flag, size_t size);
+void search_mutation_offer(struct anas_nearest *nearest); // names for "did you mean"
+anas_status search_mutation_add(struct search_options *options, const char *setting, const char *value);
+anas_status search_mutation_finish(struct search_options *options); // text -> options->mutation, made effective
+anas_status search_preset(struct search_options *options, const char *preset); // everything but the mutation
+void search_mutation_help(struct anas_strbuf *out);
 
 // ---- proposals
 

@@ -12,14 +12,13 @@
 
 // Only where the walk ends must be new; the steps before may pass through known candidates.
 static bool walk(struct search *search, int steps, struct anas_rng *rng, struct proposal *out) {
-  struct anas_mutation_options options = anas_mutation_defaults();
   struct anas_strbuf path = {0};
   struct anas_model *current = NULL;
   bool ok = true;
   for (int i = 0; i + 1 < steps && ok; i++) {
     struct anas_mutation_report report = {0};
     struct anas_model *next;
-    ok = anas_mutate(current ? current : search->seed, &options, rng, &next, &report) == ANAS_OK;
+    ok = anas_mutate(current ? current : search->seed, &search->options.mutation, rng, &next, &report) == ANAS_OK;
     if (!ok) break;
     anas_strbuf_addf(&path, "%s; then ", report.description);
     anas_model_destroy(current);
