@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Convolution geometry and packed layouts, shared by conv.c (architecture), conv_train.c and conv_bwd_data.c.
+// Convolution geometry and packed layouts, shared by conv.c (architecture), dialect/conv_view.c, conv_train.c and
+// conv_bwd_data.c.
 #ifndef ANAS_DIALECT_OPS_CONV_H
 #define ANAS_DIALECT_OPS_CONV_H
 
@@ -36,7 +37,7 @@ struct anas_shape anas_conv_result(const struct anas_conv *conv);
 // (window..., channels / groups, features)
 struct anas_shape anas_conv_kernel(const struct anas_conv *conv);
 
-// ---- training ops (conv_train.c)
+// ---- training ops (conv_train.c, conv_bwd_data.c)
 
 // Attributes of conv_fwd, conv_bwd_data and conv_bwd_filter. The last is absent from conv_fwd; it is "input" (extents)
 // in conv_bwd_data and "kernel" (windows) in conv_bwd_filter, which their operands do not determine.
@@ -69,14 +70,18 @@ bool anas_conv_narrow(const struct anas_conv *conv);
 bool anas_conv_dim_disjoint(const struct anas_conv_dim *dim);
 bool anas_conv_disjoint(const struct anas_conv *conv);
 
-// How nests see an activation (batch, positions..., channels): the tensor itself, or a packed copy
-// [batch][group][block][positions with halo...][channel of block], blocks and halo filled up with zeros.
+// How nests see an activation (batch, positions..., channels): the tensor itself, a copy (padded with zeros, or of
+// every s-th position), or a blocked copy [batch][group][block and position with halo][channel of block] in which
+// blocks and halo are filled up with zeros.
 struct anas_conv_view {
   int buffer;
   bool blocked;
   int spatial;
-  int64_t per_group, block;           // channels in a group, in a block
-  int64_t low[ANAS_CONV_MAX_SPATIAL]; // halo before position 0
+  int64_t per_group, block;              // channels in a group, in a block
+  int64_t low[ANAS_CONV_MAX_SPATIAL];    // halo before position 0
+  int64_t every[ANAS_CONV_MAX_SPATIAL];  // position i of the view is position every * i of the tensor
+  int64_t stride[ANAS_CONV_MAX_SPATIAL]; // of positions and blocks within dimension 2 if blocked, else 1
+  int64_t block_stride;
 };
 // Blocks of the stretch with all of them.
 struct anas_stretch anas_conv_view_all(const struct anas_conv_view *view);

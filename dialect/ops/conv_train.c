@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Convolution, training level: forward and filter gradient, and the packed layouts they share with the data gradient.
-// Contractions read blocks of up to 16 channels of activations and 32-lane tiles of weights, so that every access of
-// the inner loops is contiguous and positions of one block do not compete for the same cache sets.
+// Convolution, training level: forward and filter gradient.
 #include "dialect/ops/conv.h"
-
-#include <stdio.h>
-
-#define CHANNEL_BLOCK 16
-#define NARROW_GROUP 8
 
 // ---- geometry
 
@@ -25,208 +18,6 @@ anas_status anas_conv_check(const struct anas_op *op, int which, const struct an
                    "operand %d of 'anas.%s' is tensor<%s> but the other operands and the attributes ask "
                    "for tensor<%s>",
                    which, op->def->name, anas_shape_text(&op->operand[which], have), anas_shape_text(expected, want));
-}
-
-bool anas_conv_narrow(const struct anas_conv *conv) {
-  return conv->groups > 1 &&
-         (conv->features / conv->groups < NARROW_GROUP || conv->channels / conv->groups < NARROW_GROUP);
-}
-
-bool anas_conv_dim_disjoint(const struct anas_conv_dim *dim) {
-  int64_t reach = (dim->window - 1) * dim->dilation;
-  return dim->pad == 0 && reach < dim->stride && (dim->out - 1) * dim->stride + reach < dim->in;
-}
-
-bool anas_conv_disjoint(const struct anas_conv *conv) {
-  for (int d = 0; d < conv->spatial; d++)
-    if (!anas_conv_dim_disjoint(&conv->dim[d])) return false;
-  return true;
-}
-
-// ---- accesses
-
-void anas_conv_move(struct anas_access *access, int d, int64_t constant, int loop, int64_t coef) {
-  access->index[1 + d].constant += constant;
-  anas_contract_index(access, 1 + d, loop, coef);
-}
-
-void anas_conv_channel(struct anas_access *access, int dim, int64_t per_group, const struct anas_stretch *stretch,
-                       int group, int block, int lane) {
-  access->index[dim].constant += stretch->start;
-  anas_contract_index(access, dim, group, per_group);
-  anas_contract_index(access, dim, block, stretch->width);
-  anas_contract_index(access, dim, lane, 1);
-}
-
-struct anas_stretch anas_conv_view_all(const struct anas_conv_view *view) {
-  return (struct anas_stretch){0, (view->per_group + view->block - 1) / view->block, view->block};
-}
-
-void anas_conv_view_move(struct anas_access *access, const struct anas_conv_view *view, int d, int64_t constant,
-                         int loop, int64_t coef) {
-  int dim = (view->blocked ? 3 : 1) + d;
-  access->index[dim].constant += constant;
-  anas_contract_index(access, dim, loop, coef);
-}
-
-static void view_index(struct anas_access *access, const struct anas_conv_view *view,
-                       const struct anas_stretch *stretch, int example, int group, int block, int channel) {
-  for (int d = 0; d < view->spatial; d++)
-    anas_conv_view_move(access, view, d, view->low[d], -1, 0);
-  anas_contract_index(access, 0, example, 1);
-  if (!view->blocked) {
-    anas_conv_channel(access, 1 + view->spatial, view->per_group, stretch, group, block, channel);
-    return;
-  }
-  access->index[2].constant += stretch->start / view->block;
-  anas_contract_index(access, 1, group, 1);
-  anas_contract_index(access, 2, block, 1);
-  anas_contract_index(access, 3 + view->spatial, channel, 1);
-}
-
-struct anas_access *anas_conv_view_in(struct anas_nest *nest, const struct anas_conv_view *view,
-                                      const struct anas_stretch *stretch, int example, int group, int block,
-                                      int channel) {
-  struct anas_access *access = anas_nest_in(nest, view->buffer);
-  view_index(access, view, stretch, example, group, block, channel);
-  return access;
-}
-
-// ---- packing
-
-// Copies the tensor into the view's buffer, one nest for the full blocks and one for the remaining channels.
-static void emit_view_copy(struct anas_lowering *l, const struct anas_conv_view *view, int source, int64_t groups,
-                           bool gaps) {
-  struct anas_shape shape = *anas_lower_shape(l, source);
-  enum anas_fill fill = gaps ? ANAS_FILL_ZERO : ANAS_NO_FILL;
-  struct anas_stretch stretch = {0};
-  while (anas_stretch_next(&stretch, view->per_group, view->block)) {
-    struct anas_nest *nest = anas_lower_nest(l, "pack_activation");
-    int position[ANAS_CONV_MAX_SPATIAL];
-    int example = anas_contract_loop(nest, shape.dim[0], false);
-    int group = anas_contract_loop(nest, groups, false);
-    int block = anas_contract_loop(nest, stretch.blocks, false);
-    for (int d = 0; d < view->spatial; d++)
-      position[d] = anas_contract_loop(nest, shape.dim[1 + d], false);
-    int channel = anas_nest_loop(nest, stretch.width, false);
-    struct anas_access *in = anas_nest_in(nest, source), *out = anas_nest_out(nest, view->buffer, fill);
-    anas_contract_index(in, 0, example, 1);
-    anas_conv_channel(in, 1 + view->spatial, view->per_group, &stretch, group, block, channel);
-    view_index(out, view, &stretch, example, group, block, channel);
-    for (int d = 0; d < view->spatial; d++) {
-      anas_conv_move(in, d, 0, position[d], 1);
-      anas_conv_view_move(out, view, d, 0, position[d], 1);
-    }
-    anas_nest_yield(nest, 0, "%%i0");
-    fill = ANAS_NO_FILL;
-  }
-}
-
-struct anas_conv_view anas_conv_view_of(struct anas_lowering *l, const struct anas_conv *conv, int source,
-                                        const int64_t *low, const int64_t *high) {
-  struct anas_shape shape = *anas_lower_shape(l, source);
-  int64_t groups = conv->groups, per_group = shape.dim[shape.rank - 1] / groups;
-  struct anas_conv_view view = {.buffer = source, .spatial = conv->spatial, .per_group = per_group, .block = per_group};
-  bool halo = false;
-  for (int d = 0; d < conv->spatial; d++)
-    if (low[d] || high[d]) halo = true;
-  bool in_place = anas_conv_narrow(conv) || anas_conv_disjoint(conv) || (groups == 1 && per_group <= CHANNEL_BLOCK);
-  if (in_place && !halo) return view;
-
-  view.blocked = !anas_conv_narrow(conv);
-  if (view.blocked) { // as few blocks as possible, of equal size: 24 channels are 2 x 12 rather than 16 + 8 and padding
-    int64_t blocks = (per_group + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK;
-    view.block = (per_group + blocks - 1) / blocks;
-  }
-  struct anas_shape packed = {.element = ANAS_F32};
-  packed.dim[packed.rank++] = shape.dim[0];
-  if (view.blocked) {
-    packed.dim[packed.rank++] = groups;
-    packed.dim[packed.rank++] = anas_conv_view_all(&view).blocks;
-  }
-  char key[160];
-  int length = snprintf(key, sizeof key, "activation %s groups %lld", view.blocked ? "blocked" : "padded",
-                        (long long)(view.blocked ? groups : 1));
-  for (int d = 0; d < conv->spatial; d++) {
-    view.low[d] = low[d];
-    packed.dim[packed.rank++] = low[d] + shape.dim[1 + d] + high[d];
-    length +=
-        snprintf(key + length, sizeof key - (size_t)length, " halo %lld %lld", (long long)low[d], (long long)high[d]);
-  }
-  packed.dim[packed.rank++] = view.blocked ? view.block : shape.dim[shape.rank - 1];
-  bool fresh;
-  view.buffer = anas_lower_packed(l, source, key, &packed, &fresh);
-  if (!fresh) return view;
-  // A padded copy keeps all groups side by side, which is one group of all channels.
-  struct anas_conv_view copy = view;
-  if (!view.blocked) copy.per_group = copy.block = shape.dim[shape.rank - 1];
-  emit_view_copy(l, &copy, source, view.blocked ? groups : 1, halo || per_group % view.block != 0);
-  return view;
-}
-
-struct anas_conv_view anas_conv_view_input(struct anas_lowering *l, const struct anas_conv *conv, int source) {
-  int64_t low[ANAS_CONV_MAX_SPATIAL], high[ANAS_CONV_MAX_SPATIAL];
-  for (int d = 0; d < conv->spatial; d++) {
-    const struct anas_conv_dim *dim = &conv->dim[d];
-    int64_t last = (dim->out - 1) * dim->stride - dim->pad + (dim->window - 1) * dim->dilation;
-    low[d] = dim->pad;
-    high[d] = last > dim->in - 1 ? last - (dim->in - 1) : 0;
-  }
-  return anas_conv_view_of(l, conv, source, low, high);
-}
-
-int anas_conv_pack_weights(struct anas_lowering *l, const struct anas_conv *conv, int kernel, bool transposed,
-                           const struct anas_stretch *lanes, int64_t block) {
-  int64_t inputs = conv->channels / conv->groups, outputs = conv->features / conv->groups;
-  int64_t channels = transposed ? outputs : inputs;
-  int spatial = conv->spatial;
-  struct anas_shape packed = {.element = ANAS_F32};
-  packed.dim[packed.rank++] = conv->groups;
-  packed.dim[packed.rank++] = lanes->blocks;
-  packed.dim[packed.rank++] = (channels + block - 1) / block;
-  for (int d = 0; d < spatial; d++)
-    packed.dim[packed.rank++] = conv->dim[d].window;
-  packed.dim[packed.rank++] = block;
-  packed.dim[packed.rank++] = lanes->width;
-  char key[160];
-  snprintf(key, sizeof key, "weights%s groups %lld block %lld lanes %lld + %lld x %lld",
-           transposed ? " transposed" : "", (long long)conv->groups, (long long)block, (long long)lanes->start,
-           (long long)lanes->blocks, (long long)lanes->width);
-  bool fresh;
-  int buffer = anas_lower_packed(l, kernel, key, &packed, &fresh);
-  if (!fresh) return buffer;
-
-  enum anas_fill fill = channels % block ? ANAS_FILL_ZERO : ANAS_NO_FILL;
-  struct anas_stretch stretch = {0};
-  while (anas_stretch_next(&stretch, channels, block)) {
-    struct anas_nest *nest = anas_lower_nest(l, "pack_weights");
-    int window[ANAS_CONV_MAX_SPATIAL];
-    int group = anas_contract_loop(nest, conv->groups, false);
-    int tile = anas_contract_loop(nest, lanes->blocks, false);
-    int b = anas_contract_loop(nest, stretch.blocks, false);
-    for (int d = 0; d < spatial; d++)
-      window[d] = anas_contract_loop(nest, conv->dim[d].window, false);
-    int channel = anas_contract_loop(nest, stretch.width, false);
-    int lane = anas_nest_loop(nest, lanes->width, false);
-    struct anas_access *in = anas_nest_in(nest, kernel), *out = anas_nest_out(nest, buffer, fill);
-    for (int d = 0; d < spatial; d++) {
-      anas_contract_index(in, d, window[d], 1);
-      anas_contract_index(out, 3 + d, window[d], 1);
-    }
-    anas_conv_channel(in, spatial + (transposed ? 1 : 0), transposed ? outputs : 0, &stretch, transposed ? group : -1,
-                      b, channel);
-    anas_conv_channel(in, spatial + (transposed ? 0 : 1), transposed ? 0 : outputs, lanes, transposed ? -1 : group,
-                      tile, lane);
-    anas_contract_index(out, 0, group, 1);
-    anas_contract_index(out, 1, tile, 1);
-    out->index[2].constant = stretch.start / block;
-    anas_contract_index(out, 2, b, 1);
-    anas_contract_index(out, 3 + spatial, channel, 1);
-    anas_access_add(out, 4 + spatial, lane, 1);
-    anas_nest_yield(nest, 0, "%%i0");
-    fill = ANAS_NO_FILL;
-  }
-  return buffer;
 }
 
 // ---- conv_fwd
@@ -292,7 +83,7 @@ static void narrow_fwd(struct anas_lowering *l, const struct anas_conv *conv, in
   struct anas_access *weight = anas_nest_in(nest, kernel), *out = anas_nest_out(nest, y, ANAS_FILL_ZERO);
   anas_contract_index(out, 0, example, 1);
   for (int d = 0; d < conv->spatial; d++) {
-    anas_conv_view_move(in, &view, d, -conv->dim[d].pad, position[d], conv->dim[d].stride);
+    anas_conv_view_move(in, &view, d, -conv->dim[d].pad, position[d], conv->dim[d].stride / view.every[d]);
     anas_conv_view_move(in, &view, d, 0, window[d], conv->dim[d].dilation);
     anas_contract_index(weight, d, window[d], 1);
     anas_conv_move(out, d, 0, position[d], 1);
@@ -330,7 +121,7 @@ static void wide_fwd(struct anas_lowering *l, const struct anas_conv *conv, int 
     anas_contract_index(weight, 2, block, 1);
     anas_contract_index(out, 0, example, 1);
     for (int d = 0; d < conv->spatial; d++) {
-      anas_conv_view_move(in, &view, d, -conv->dim[d].pad, position[d], conv->dim[d].stride);
+      anas_conv_view_move(in, &view, d, -conv->dim[d].pad, position[d], conv->dim[d].stride / view.every[d]);
       anas_conv_view_move(in, &view, d, 0, window[d], conv->dim[d].dilation);
       anas_contract_index(weight, 3 + d, window[d], 1);
       anas_conv_move(out, d, 0, position[d], 1);
@@ -426,7 +217,7 @@ static void filter_nest(struct anas_lowering *l, const struct anas_conv *conv, c
   struct anas_access *grad = anas_conv_view_in(nest, dy, features, example, group, feature_block, feature);
   struct anas_access *out = anas_nest_out(nest, dk, fill);
   for (int d = 0; d < conv->spatial; d++) {
-    anas_conv_view_move(in, x, d, -conv->dim[d].pad, position[d], conv->dim[d].stride);
+    anas_conv_view_move(in, x, d, -conv->dim[d].pad, position[d], conv->dim[d].stride / x->every[d]);
     anas_conv_view_move(in, x, d, 0, window[d], conv->dim[d].dilation);
     anas_conv_view_move(grad, dy, d, 0, position[d], 1);
     anas_contract_index(out, d, window[d], 1);

@@ -29,8 +29,9 @@ struct anas_contraction {
   int spread;                   // -1: the vectors follow each other in the lane loop
   int64_t tile[ANAS_CPU_LOOPS]; // rows of each row loop in a tile; at most one does not divide its extent
 
-  // Reduction loops before k_split are outside the row loops, those behind inside the tile; k_split itself is cut into
-  // blocks of k_block.
+  // The first `stream` reduction loops are outside everything, even the range; the others before k_split are outside
+  // the row loops, those behind inside the tile; k_split itself is cut into blocks of k_block.
+  int stream;
   int k_split;
   int64_t k_block;
 
@@ -42,8 +43,15 @@ struct anas_contraction {
   int num_outer, num_inner;
   struct anas_level outer[ANAS_CPU_LOOPS]; // digits of the range
   struct anas_level inner[ANAS_CPU_LOOPS]; // loops inside it, after the fill
+  struct anas_cpu_nest split_nest;         // `nest` if reduction loops had to be split
   int fill_loop;                           // slab loop, -1: fill everything at once
 };
+
+#define ANAS_PARALLEL_MACS 200000.0 // fewer are not worth a second thread
+
+// The steps of planning: register tile; reduction blocks and loop order.
+void anas_contraction_tile(struct anas_contraction *plan, const struct anas_cpu_target *target);
+void anas_contraction_order(struct anas_contraction *plan);
 
 // False if the nest is no contraction this emitter takes.
 bool anas_contraction_plan(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,

@@ -11,6 +11,8 @@
 struct emitter {
   struct anas_code *code;
   const struct anas_contraction *plan;
+  MlirValue begin, end; // the range
+  MlirValue streamed;   // sum of the indices of the stream loops, null: there are none
   MlirValue flat[ANAS_CPU_OPERANDS];
   MlirValue chunk_lower; // null: the chunk loop starts at 0 and is not cut
   MlirValue lane_step;   // null: the only one
@@ -36,7 +38,6 @@ static struct place move(const struct emitter *e, struct place place, int loop, 
 }
 
 // ---- register tile
-// ---------------------------------------------------------------------------------------------------
 
 static int64_t vector_offset(const struct emitter *e, int o, int v) {
   const struct anas_contraction *plan = e->plan;
@@ -142,7 +143,6 @@ static void emit_tile(struct emitter *e, struct place place) {
 }
 
 // ---- rows and reduction blocks
-// ---------------------------------------------------------------------------------------
 
 static void emit_rows(struct emitter *e, int position, struct place place) {
   const struct anas_contraction *plan = e->plan;
@@ -183,7 +183,7 @@ static void emit_rows(struct emitter *e, int position, struct place place) {
 static void emit_blocks(struct emitter *e, int level, struct place place, MlirValue done) {
   const struct anas_contraction *plan = e->plan;
   struct anas_code *code = e->code;
-  int64_t extent = plan->num_k > 0 ? plan->nest->extent[plan->k[level]] : 1;
+  int64_t extent = plan->num_k > level ? plan->nest->extent[plan->k[level]] : 1;
   bool is_split = level == plan->k_split;
   e->k_count = (MlirValue){0};
   if (is_split && plan->k_block >= extent) {
@@ -211,7 +211,6 @@ static void emit_blocks(struct emitter *e, int level, struct place place, MlirVa
 }
 
 // ---- levels
-// ----------------------------------------------------------------------------------------------------------
 
 static struct place enter_level(struct emitter *e, struct place place, const struct anas_level *level,
                                 MlirValue index) {
@@ -238,7 +237,7 @@ static void emit_columns(struct emitter *e, struct place place) {
   if (plan->spread >= 0) {
     e->vectors = plan->vectors;
     e->last_lanes = (int)extent;
-    emit_blocks(e, 0, place, (MlirValue){0});
+    emit_blocks(e, plan->stream, place, e->streamed);
     return;
   }
   int64_t whole = extent / step, left = extent % step;
@@ -250,13 +249,13 @@ static void emit_columns(struct emitter *e, struct place place) {
     }
     e->vectors = plan->vectors;
     e->last_lanes = plan->lanes;
-    emit_blocks(e, 0, place, (MlirValue){0});
+    emit_blocks(e, plan->stream, place, e->streamed);
     if (left > 0) anas_code_else(code, &branch);
   }
   if (left == 0) return;
   e->vectors = (int)((left + plan->lanes - 1) / plan->lanes);
   e->last_lanes = (int)(left - (int64_t)(e->vectors - 1) * plan->lanes);
-  emit_blocks(e, 0, place, (MlirValue){0});
+  emit_blocks(e, plan->stream, place, e->streamed);
   if (whole > 0) anas_code_end(code, &branch, 0, NULL);
 }
 
@@ -288,15 +287,10 @@ static void emit_fill(struct emitter *e, MlirValue p) {
   anas_cpu_fill(e->code, plan->nest, flat, plan->fill_loop, lower, upper);
 }
 
-void anas_contraction_emit(struct anas_code *code, const struct anas_contraction *plan, MlirValue begin,
-                           MlirValue end) {
-  struct emitter e = {.code = code, .plan = plan};
-  memcpy(e.rows, plan->tile, sizeof e.rows);
-  const struct anas_cpu_operand *operand = plan->nest->operand;
-  for (int o = 0; o < plan->nest->num_operands; o++)
-    e.flat[o] = anas_code_flatten(code, operand[o].memref, operand[o].elements, operand[o].element);
-  struct place place = {{{0}, operand[plan->a].offset}, {{0}, operand[plan->b].offset}, {{0}, operand[plan->c].offset}};
-  struct anas_code_scope scope = anas_code_for(code, begin, end, 1, 0, NULL);
+static void emit_range(struct emitter *e, struct place place) {
+  const struct anas_contraction *plan = e->plan;
+  struct anas_code *code = e->code;
+  struct anas_code_scope scope = anas_code_for(code, e->begin, e->end, 1, 0, NULL);
   MlirValue digit[ANAS_CPU_LOOPS], left = scope.iv;
   for (int i = plan->num_outer - 1; i >= 0; i--) {
     MlirValue size = anas_code_index(code, plan->outer[i].count);
@@ -304,8 +298,33 @@ void anas_contraction_emit(struct anas_code *code, const struct anas_contraction
     if (i > 0) left = anas_code_binary(code, "arith.divui", left, size);
   }
   for (int i = 0; i < plan->num_outer; i++)
-    place = enter_level(&e, place, &plan->outer[i], digit[i]);
-  if (anas_cpu_needs_fill(plan->nest)) emit_fill(&e, scope.iv);
-  emit_inner(&e, 0, place);
+    place = enter_level(e, place, &plan->outer[i], digit[i]);
+  if (anas_cpu_needs_fill(plan->nest)) emit_fill(e, scope.iv);
+  emit_inner(e, 0, place);
   anas_code_end(code, &scope, 0, NULL);
+}
+
+static void emit_stream(struct emitter *e, int level, struct place place) {
+  const struct anas_contraction *plan = e->plan;
+  if (level == plan->stream) {
+    emit_range(e, place);
+    return;
+  }
+  int loop = plan->k[level];
+  struct anas_code_scope scope =
+      anas_code_for(e->code, (MlirValue){0}, anas_code_index(e->code, plan->nest->extent[loop]), 1, 0, NULL);
+  e->streamed = anas_code_add(e->code, e->streamed, scope.iv);
+  emit_stream(e, level + 1, move(e, place, loop, scope.iv, 1));
+  anas_code_end(e->code, &scope, 0, NULL);
+}
+
+void anas_contraction_emit(struct anas_code *code, const struct anas_contraction *plan, MlirValue begin,
+                           MlirValue end) {
+  struct emitter e = {.code = code, .plan = plan, .begin = begin, .end = end};
+  memcpy(e.rows, plan->tile, sizeof e.rows);
+  const struct anas_cpu_operand *operand = plan->nest->operand;
+  for (int o = 0; o < plan->nest->num_operands; o++)
+    e.flat[o] = anas_code_flatten(code, operand[o].memref, operand[o].elements, operand[o].element);
+  struct place place = {{{0}, operand[plan->a].offset}, {{0}, operand[plan->b].offset}, {{0}, operand[plan->c].offset}};
+  emit_stream(&e, 0, place);
 }

@@ -5,6 +5,7 @@
 #include "passes/cpu/cpu.h"
 
 #include <llvm-c/Core.h>
+#include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <mlir-c/RegisterEverything.h>
@@ -12,7 +13,12 @@
 #include <pthread.h>
 #include <string.h>
 
+// Loop strength reduction would keep a register, soon a stack slot, for every row of a register tile, although the rows
+// are constant offsets from one address; the scheduler then spills accumulators. Only an option of the process turns it
+// off.
 static void initialize_target(void) {
+  static const char *const options[] = {"anas", "-disable-lsr"};
+  LLVMParseCommandLineOptions(sizeof options / sizeof *options, options, NULL);
   LLVMInitializeNativeTarget();
   LLVMInitializeNativeAsmPrinter();
 }

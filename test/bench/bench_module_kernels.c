@@ -10,6 +10,7 @@
 
 #define RUNS 15
 #define EVICT_BYTES (96 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
 
 static double thread_seconds(void) {
   struct timespec t;
@@ -25,6 +26,15 @@ static int by_value(const void *a, const void *b) {
 static void evict(char *memory) {
   for (size_t i = 0; i < EVICT_BYTES; i += 64)
     memory[i]++;
+}
+
+// On huge pages, like the memory of a step.
+static void *allocate(size_t bytes) {
+  size_t page = bytes < HUGE_PAGE ? 4096 : HUGE_PAGE, size = (bytes + page - 1) / page * page;
+  void *memory = aligned_alloc(page, size);
+  if (!memory) abort();
+  if (page == HUGE_PAGE) madvise(memory, size, MADV_HUGEPAGE);
+  return memory;
 }
 
 static MlirAttribute attribute(MlirOperation op, const char *name) {
@@ -59,7 +69,7 @@ static void bench(MlirContext context, const struct anas_cpu_target *target, Mli
   void *pointer[KERNEL_MAX_OPERANDS];
   for (int i = 0; i < num; i++) {
     size_t size = (size_t)(operand[i].elements * operand[i].bytes);
-    pointer[i] = aligned_alloc(64, (size + 4095) / 4096 * 4096);
+    pointer[i] = allocate(size);
     memset(pointer[i], 0, size);
     for (int64_t j = 0; j < operand[i].elements && operand[i].is_float; j++)
       ((float *)pointer[i])[j] = 0.01f * (float)(j % 13);

@@ -561,6 +561,30 @@ static void conv_backward_filter(void **state) {
   }
 }
 
+// Long reductions into few results: the outer blocks of the reduction are outside the range.
+static void streams(void **state) {
+  (void)state;
+  static const int lengths[] = {4096, 4100, 4099}; // cut evenly, cut badly, prime
+  for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+    FORMAT(x, "%dx40xf32", lengths[i]);
+    FORMAT(y, "%dx37xf32", lengths[i]);
+    for (int fill = 0; fill < 2; fill++)
+      contraction(x, y, "40x37xf32", "n, c", "n, f", "c, f", "c, f, n", "ppr", lengths[i], fill);
+  }
+  for (int fill = 0; fill < 2; fill++)
+    check(
+        &(struct kernel_text){.num_in = 3,
+                              .num_out = 1,
+                              .type = {"34x2x18x18x16xf32", "34x3x16x16x16xf32", "3x3xf32", "3x3x32x48xf32"},
+                              .map = {"n, b, h + p, w + q, c", "n, g, h, w, f", "p, q", "p, q, b * 16 + c, g * 16 + f"},
+                              .fill = {NULL, NULL, NULL, fill ? "0.0" : NULL},
+                              .loops = "g, p, q, b, c, f, n, h, w",
+                              .kinds = "pppppprrr",
+                              .body = multiply_add,
+                              .yield = "%s"},
+        1e-6 * sqrt(34 * 256));
+}
+
 static int set_up(void **state) {
   (void)state;
   context = anas_context_create(false);
@@ -598,6 +622,7 @@ int main(void) {
       cmocka_unit_test(conv_forward),
       cmocka_unit_test(conv_backward_data),
       cmocka_unit_test(conv_backward_filter),
+      cmocka_unit_test(streams),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
