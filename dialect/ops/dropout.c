@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Dropout (Srivastava et al., 2014): in training, elements vanish with probability `rate` and the others grow by
-// 1 / (1 - rate).
+// 1 / (1 - rate). Stochastic depth (Huang et al., 2016) does the same with whole examples; so does add to its first
+// operand (elementwise.c).
 #include "dialect/ops/dropout.h"
 
 #include "dialect/op_support.h"
@@ -22,11 +23,15 @@ static const struct anas_attr_def dropout_attrs[NUM_ATTRS] = {
               .doc = "probability that an element is dropped"},
 };
 
+anas_status anas_check_rate(const struct anas_op *op, const char *name, double rate) {
+  if (!(rate >= 0 && rate < 1))
+    return anas_fail(ANAS_INVALID, "attribute '%s' of 'anas.%s' must lie in [0, 1), got %g", name, op->def->name, rate);
+  return ANAS_OK;
+}
+
 static anas_status dropout_shape(const struct anas_op *op, struct anas_shape *out) {
   ANAS_RETURN_IF_ERROR(anas_check_tensor(op, 1));
-  double rate = op->attr[RATE].value.f;
-  if (!(rate >= 0 && rate < 1))
-    return anas_fail(ANAS_INVALID, "attribute 'rate' of 'anas.%s' must lie in [0, 1), got %g", op->def->name, rate);
+  ANAS_RETURN_IF_ERROR(anas_check_rate(op, "rate", op->attr[RATE].value.f));
   return anas_shape_same(op, out);
 }
 
@@ -37,40 +42,48 @@ static void dropout_cost(const struct anas_op *op, const struct anas_shape *resu
   out->flops = 0;
 }
 
-static anas_status emit_mask(struct anas_train *train, double rate, MlirValue x, int64_t stream, MlirValue *out) {
+static anas_status emit_mask(struct anas_train *train, MlirValue x, double rate, bool by_example, int64_t stream,
+                             MlirValue *out) {
   MlirValue in[] = {x, anas_train_seed(train)};
-  struct anas_attr attrs[] = {ANAS_FLOAT(rate), ANAS_INT(stream)};
+  struct anas_attr attrs[] = {ANAS_FLOAT(rate), ANAS_INT(stream), ANAS_BOOL(by_example)};
   return anas_train_emit(train, "dropout_mask", in, 2, attrs, out);
 }
 
 anas_status anas_emit_dropout(struct anas_train *train, double rate, MlirValue x, MlirValue *out) {
-  return emit_mask(train, rate, x, anas_train_stream(train), out);
+  return emit_mask(train, x, rate, false, anas_train_stream(train), out);
+}
+
+anas_status anas_emit_drop_examples(struct anas_train *train, double rate, MlirValue x, MlirValue *out) {
+  return emit_mask(train, x, rate, true, anas_train_stream(train), out);
 }
 
 anas_status anas_emit_dropout_gradient(struct anas_train *train, double rate, MlirValue dropped, MlirValue gradient,
                                        MlirValue *out) {
-  MlirAttribute stream =
-      mlirOperationGetAttributeByName(mlirOpResultGetOwner(dropped), mlirStringRefCreateFromCString("stream"));
-  if (mlirAttributeIsNull(stream) || !mlirAttributeIsAInteger(stream))
+  MlirOperation forward = mlirOpResultGetOwner(dropped);
+  MlirAttribute stream = mlirOperationGetAttributeByName(forward, mlirStringRefCreateFromCString("stream"));
+  MlirAttribute wide = mlirOperationGetAttributeByName(forward, mlirStringRefCreateFromCString("by_example"));
+  if (mlirAttributeIsNull(stream) || !mlirAttributeIsAInteger(stream) || mlirAttributeIsNull(wide))
     return anas_fail(ANAS_INTERNAL, "the result of a dropout does not come from 'anas.dropout_mask'");
-  return emit_mask(train, rate, gradient, mlirIntegerAttrGetValueInt(stream), out);
+  return emit_mask(train, gradient, rate, mlirBoolAttrGetValue(wide), mlirIntegerAttrGetValueInt(stream), out);
+}
+
+static anas_status drop_forward(struct anas_train *train, struct anas_train_op *op, bool by_example) {
+  double rate = op->op->attr[RATE].value.f;
+  if (op->training && rate > 0)
+    return (by_example ? anas_emit_drop_examples : anas_emit_dropout)(train, rate, op->operand[0], &op->result);
+  op->result = op->operand[0];
+  return ANAS_OK;
+}
+
+static anas_status drop_backward(struct anas_train *train, struct anas_train_op *op) {
+  double rate = op->op->attr[RATE].value.f;
+  if (rate > 0) return anas_emit_dropout_gradient(train, rate, op->result, op->grad_result, &op->grad_operand[0]);
+  op->grad_operand[0] = op->grad_result;
+  return ANAS_OK;
 }
 
 static anas_status dropout_forward(struct anas_train *train, struct anas_train_op *op) {
-  if (!op->training || op->op->attr[RATE].value.f == 0) {
-    op->result = op->operand[0];
-    return ANAS_OK;
-  }
-  return anas_emit_dropout(train, op->op->attr[RATE].value.f, op->operand[0], &op->result);
-}
-
-static anas_status dropout_backward(struct anas_train *train, struct anas_train_op *op) {
-  if (op->op->attr[RATE].value.f == 0) {
-    op->grad_operand[0] = op->grad_result;
-    return ANAS_OK;
-  }
-  return anas_emit_dropout_gradient(train, op->op->attr[RATE].value.f, op->result, op->grad_result,
-                                    &op->grad_operand[0]);
+  return drop_forward(train, op, false);
 }
 
 static const struct anas_sample dropout_samples[] = {
@@ -94,16 +107,57 @@ static const struct anas_op_def dropout = {
     .shape = dropout_shape,
     .cost = dropout_cost,
     .forward = dropout_forward,
-    .backward = dropout_backward,
+    .backward = drop_backward,
+};
+
+// ---- stoch_depth
+
+static const struct anas_attr_def stoch_depth_attrs[NUM_ATTRS] = {
+    [RATE] = {.name = "rate",
+              .kind = ANAS_ATTR_FLOAT,
+              .required = true,
+              .doc = "probability that an example is dropped"},
+};
+
+static anas_status stoch_depth_forward(struct anas_train *train, struct anas_train_op *op) {
+  return drop_forward(train, op, true);
+}
+
+static const struct anas_sample stoch_depth_samples[] = {
+    {{"9x2x3x5xf32"}, "{rate = 0.2 : f32}", "9x2x3x5xf32"},
+    {{"5x7xf32"}, "{rate = 0.5 : f32}", "5x7xf32"},
+    {{"3x4xf32"}, "{rate = 0.0 : f32}", "3x4xf32"},
+};
+
+static const struct anas_op_def stoch_depth = {
+    .name = "stoch_depth",
+    .summary = "in training, all of an example becomes zero, or grows by 1 / (1 - rate); the identity at inference",
+    .description = "In front of the addition of a residual branch it makes networks of random depth (Huang et al., "
+                   "2016).",
+    .order = 24,
+    .num_operands = 1,
+    .attrs = stoch_depth_attrs,
+    .num_attrs = NUM_ATTRS,
+    .linearity = ANAS_LINEAR,
+    .samples = stoch_depth_samples,
+    .num_samples = ANAS_COUNT(stoch_depth_samples),
+    .shape = dropout_shape,
+    .cost = dropout_cost,
+    .forward = stoch_depth_forward,
+    .backward = drop_backward,
 };
 
 // ---- the mask
 
-enum { MASK_RATE, MASK_STREAM, NUM_MASK_ATTRS };
+enum { MASK_RATE, MASK_STREAM, MASK_BY_EXAMPLE, NUM_MASK_ATTRS };
 
 static const struct anas_attr_def mask_attrs[NUM_MASK_ATTRS] = {
     [MASK_RATE] = {.name = "rate", .kind = ANAS_ATTR_FLOAT, .required = true, .doc = "probability of a zero"},
     [MASK_STREAM] = {.name = "stream", .kind = ANAS_ATTR_INT, .required = true, .doc = "tells the ops of a step apart"},
+    [MASK_BY_EXAMPLE] = {.name = "by_example",
+                         .kind = ANAS_ATTR_BOOL,
+                         .fallback = ANAS_BOOL(false),
+                         .doc = "one draw for everything with the same index in dimension 0"},
 };
 
 static anas_status mask_shape(const struct anas_op *op, struct anas_shape *out) {
@@ -150,7 +204,8 @@ static anas_status mask_lower(const struct anas_op *op, struct anas_lowering *l)
   key = mix(nest, anas_nest_value(nest, "arith.xori %%v%d, %%v%d : i32", key, high));
 
   int position = -1;
-  for (int d = 0; d < op->operand[0].rank; d++) {
+  int digits = op->attr[MASK_BY_EXAMPLE].value.b ? 1 : op->operand[0].rank;
+  for (int d = 0; d < digits; d++) {
     int index = anas_nest_value(nest, "linalg.index %d : index", d);
     int digit = anas_nest_value(nest, "arith.index_cast %%v%d : index to i32", index);
     if (d) {
@@ -179,4 +234,4 @@ static const struct anas_op_def dropout_mask = {
     .lower = mask_lower,
 };
 
-ANAS_OP_FAMILY(dropout, &dropout, &dropout_mask);
+ANAS_OP_FAMILY(dropout, &dropout, &stoch_depth, &dropout_mask);
