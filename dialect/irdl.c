@@ -37,9 +37,10 @@ static void add_attributes(struct anas_strbuf *out, const struct anas_op_def *de
     case ANAS_ATTR_INTS:
       anas_strbuf_addf(out,
                        "    %%ints%d_array = irdl.base \"#builtin.dense_array\"\n"
+                       "    %%ints%d_list = irdl.base \"#builtin.array\"\n"
                        "    %%ints%d_one = irdl.base \"#builtin.integer\"\n"
-                       "    %%ints%d = irdl.any_of(%%ints%d_array, %%ints%d_one)\n",
-                       i, i, i, i, i);
+                       "    %%ints%d = irdl.any_of(%%ints%d_array, %%ints%d_list, %%ints%d_one)\n",
+                       i, i, i, i, i, i, i);
       break;
     case ANAS_ATTR_DIM:
       anas_strbuf_addf(out,

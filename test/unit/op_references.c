@@ -445,9 +445,31 @@ static void scalar_mul(ARGUMENTS) {
     y[i] = in[0][i] * factor;
 }
 
-static void flatten(ARGUMENTS) {
+// The same elements in the same order: flatten, reshape.
+static void view(ARGUMENTS) {
   UNUSED;
   memcpy(y, in[0], (size_t)anas_shape_elements(result) * sizeof *y);
+}
+
+static void param_value(ARGUMENTS) {
+  UNUSED;
+  memcpy(y, param[0], (size_t)anas_shape_elements(result) * sizeof *y);
+}
+
+static void transpose(ARGUMENTS) {
+  UNUSED;
+  const struct anas_shape *x = &op->operand[0];
+  const struct anas_ints *axes = &attr(op, "axes")->value.ints;
+  for (int64_t i = 0; i < anas_shape_elements(result); i++) {
+    int64_t rest = i, digit[ANAS_MAX_RANK] = {0}, position = 0;
+    for (int d = result->rank - 1; d >= 0; d--) {
+      digit[axes->value[d] < 0 ? axes->value[d] + x->rank : axes->value[d]] = rest % result->dim[d];
+      rest /= result->dim[d];
+    }
+    for (int d = 0; d < x->rank; d++)
+      position = position * x->dim[d] + digit[d];
+    y[i] = in[0][position];
+  }
 }
 
 op_reference op_reference_find(const char *name) {
@@ -469,7 +491,10 @@ op_reference op_reference_find(const char *name) {
       {"sigmoid", sigmoid},
       {"swish", swish},
       {"gelu", gelu},
-      {"flatten", flatten},
+      {"flatten", view},
+      {"reshape", view},
+      {"transpose", transpose},
+      {"param", param_value},
       {"scalar_mul", scalar_mul},
       {"layer_norm", layer_norm},
       {"group_norm", group_norm},
