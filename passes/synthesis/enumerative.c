@@ -13,7 +13,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 // ---- depth first, nothing left out
 
@@ -58,29 +57,27 @@ struct entry {
   size_t parent; // index of the prefix without its last op
   int symbol;    // the last op
   int length;
+  struct anas_prefix_key key;
+};
+
+struct states { // of the prefixes of one length
+  struct anas_prefix *items;
+  size_t capacity, count;
 };
 
 struct levels {
   struct anas_synthesizer *s;
-  size_t state_size; // bytes of one state
-  struct entry *entries;
-  size_t capacity_entries;
-  struct anas_prefix *states, *keys; // keys: canonical; [entry][target]
-  size_t capacity_states, capacity_keys;
-  size_t count;
+  struct entry *entries; // of every length
+  size_t capacity, count;
   size_t *table; // open addressing, entry index + 1
   size_t table_size;
 };
 
-static struct anas_prefix *state_at(const struct levels *l, struct anas_prefix *states, size_t index) {
-  return states + index * (size_t)l->s->num_targets;
-}
-
-static size_t slot_of(const struct levels *l, const struct anas_prefix *key, int from_length) {
-  size_t slot = XXH3_64bits(key, l->state_size) & (l->table_size - 1);
+static size_t slot_of(const struct levels *l, const struct entry *entry, int from_length) {
+  size_t slot = (size_t)entry->key.bits[0] & (l->table_size - 1);
   for (; l->table[slot]; slot = (slot + 1) & (l->table_size - 1)) {
-    size_t index = l->table[slot] - 1;
-    if (l->entries[index].length >= from_length && !memcmp(state_at(l, l->keys, index), key, l->state_size)) break;
+    const struct entry *other = &l->entries[l->table[slot] - 1];
+    if (other->length >= from_length && !memcmp(&other->key, &entry->key, sizeof entry->key)) break;
   }
   return slot;
 }
@@ -90,7 +87,7 @@ static void grow_table(struct levels *l) {
   l->table_size = l->table_size ? 2 * l->table_size : 1024;
   l->table = anas_calloc(l->table_size, sizeof *l->table);
   for (size_t i = 0; i < l->count; i++) {
-    size_t slot = XXH3_64bits(state_at(l, l->keys, i), l->state_size) & (l->table_size - 1);
+    size_t slot = (size_t)l->entries[i].key.bits[0] & (l->table_size - 1);
     while (l->table[slot])
       slot = (slot + 1) & (l->table_size - 1);
     l->table[slot] = i + 1;
@@ -98,80 +95,82 @@ static void grow_table(struct levels *l) {
 }
 
 // Adds a prefix unless one of at least from_length ops has its state.
-static void add_state(struct levels *l, const struct anas_prefix *state, struct entry entry, int from_length) {
-  if (2 * (l->count + 1) > l->table_size) grow_table(l);
+static void add_state(struct levels *l, struct states *level, const struct anas_prefix *state, struct entry entry,
+                      int from_length) {
   size_t targets = (size_t)l->s->num_targets;
-  l->entries = anas_grow(l->entries, l->count, &l->capacity_entries, sizeof *l->entries);
-  l->states = anas_grow(l->states, l->count, &l->capacity_states, l->state_size);
-  l->keys = anas_grow(l->keys, l->count, &l->capacity_keys, l->state_size);
-  struct anas_prefix *key = state_at(l, l->keys, l->count);
-  memcpy(key, state, targets * sizeof *key);
-  anas_prefix_canonicalize(l->s->targets, l->s->num_targets, key);
-  size_t slot = slot_of(l, key, from_length);
+  if (2 * (l->count + 1) > l->table_size) grow_table(l);
+  entry.key = anas_prefix_key_of(l->s->targets, l->s->num_targets, state);
+  size_t slot = slot_of(l, &entry, from_length);
   if (l->table[slot]) return;
-  memcpy(state_at(l, l->states, l->count), state, l->state_size);
+  l->entries = anas_grow(l->entries, l->count, &l->capacity, sizeof *l->entries);
   l->entries[l->count] = entry;
   l->table[slot] = ++l->count;
+  level->items = anas_grow(level->items, level->count, &level->capacity, targets * sizeof *state);
+  memcpy(level->items + level->count++ * targets, state, targets * sizeof *state);
 }
 
-// The op of entry index: its exact size is that of the state before.
-static struct anas_node op_of(struct levels *l, size_t parent, int symbol) {
-  struct anas_exact exact = anas_exact_at(l->s->targets, l->s->num_targets, state_at(l, l->states, parent));
-  struct anas_node scratch;
-  return *anas_symbol_op(&l->s->alphabet, symbol, &exact, &scratch);
-}
-
+// The chain of an entry's prefix and one op more, replayed because exact sizes depend on the state before.
 static void read_back(struct levels *l, size_t parent, int symbol) {
-  l->s->length = l->entries[parent].length + 1;
-  for (int n = l->s->length - 1; n >= 0; n--) {
-    l->s->chain[n] = op_of(l, parent, symbol);
+  struct anas_synthesizer *s = l->s;
+  int symbols[ANAS_MAX_CHAIN];
+  s->length = l->entries[parent].length + 1;
+  for (int n = s->length - 1; n >= 0; n--) {
+    symbols[n] = symbol;
     symbol = l->entries[parent].symbol;
     parent = l->entries[parent].parent;
   }
+  struct anas_prefix *state = anas_synthesizer_states(s, 1);
+  anas_synthesizer_start(s, state);
+  for (int n = 0; n < s->length; n++) {
+    struct anas_exact exact = anas_exact_at(s->targets, s->num_targets, state);
+    struct anas_node scratch;
+    s->chain[n] = *anas_symbol_op(&s->alphabet, symbols[n], &exact, &scratch);
+    anas_prefix_append(s->targets, s->num_targets, state, &s->chain[n], state);
+  }
+  free(state);
 }
 
-// Continues every entry of [begin, end) by one op. True if that satisfies the targets.
-static bool expand(struct levels *l, size_t begin, size_t end, struct anas_prefix *after) {
+// Continues entry e by one op. True if that satisfies the targets.
+static bool expand(struct levels *l, size_t e, const struct anas_prefix *before, struct anas_prefix *after,
+                   struct states *next) {
   struct anas_synthesizer *s = l->s;
-  for (size_t e = begin; e < end; e++) {
-    int length = l->entries[e].length + 1;
-    struct anas_exact exact = anas_exact_at(s->targets, s->num_targets, state_at(l, l->states, e));
-    for (int i = 0; i < s->alphabet.count; i++) {
-      struct anas_node scratch;
-      const struct anas_node *op = anas_symbol_op(&s->alphabet, i, &exact, &scratch);
-      if (!op || !anas_synthesizer_try(s, state_at(l, l->states, e), op, after)) {
-        if (s->out_of_budget) return false;
-        continue;
-      }
-      if (length >= s->options->min_length && anas_synthesizer_distance(s, after) == 0) {
-        read_back(l, e, i);
-        return true;
-      }
-      if (length == s->options->max_length || anas_prefix_is_dead_end(s->targets, s->num_targets, after) ||
-          anas_prefix_is_too_small(s->targets, s->num_targets, after))
-        continue;
-      add_state(l, after, (struct entry){e, i, length}, s->options->min_length <= 1 ? 0 : length);
+  int length = l->entries[e].length + 1;
+  struct anas_exact exact = anas_exact_at(s->targets, s->num_targets, before);
+  for (int i = 0; i < s->alphabet.count && !s->out_of_budget; i++) {
+    struct anas_node scratch;
+    const struct anas_node *op = anas_symbol_op(&s->alphabet, i, &exact, &scratch);
+    if (!op || !anas_synthesizer_try(s, before, op, after)) continue;
+    if (length >= s->options->min_length && anas_synthesizer_distance(s, after) == 0) {
+      read_back(l, e, i);
+      return true;
     }
+    if (length == s->options->max_length || anas_prefix_is_dead_end(s->targets, s->num_targets, after) ||
+        anas_prefix_is_too_small(s->targets, s->num_targets, after))
+      continue;
+    add_state(l, next, after, (struct entry){.parent = e, .symbol = i, .length = length},
+              s->options->min_length <= 1 ? 0 : length);
   }
   return false;
 }
 
 static bool search_levels(struct anas_synthesizer *s) {
-  struct levels l = {.s = s, .state_size = (size_t)s->num_targets * sizeof *l.states};
+  struct levels l = {.s = s};
+  struct states level[2] = {0}; // this length and the next
   struct anas_prefix *state = anas_synthesizer_states(s, 1);
   anas_synthesizer_start(s, state);
-  add_state(&l, state, (struct entry){0, -1, 0}, 0);
+  add_state(&l, &level[0], state, (struct entry){.symbol = -1}, 0);
   bool found = false;
-  size_t begin = 0;
   for (int length = 1; length <= s->options->max_length && !found && !s->out_of_budget; length++) {
-    size_t end = l.count;
-    found = expand(&l, begin, end, state);
-    begin = end;
+    struct states *now = &level[(length - 1) % 2], *next = &level[length % 2];
+    size_t first = l.count - now->count;
+    next->count = 0;
+    for (size_t i = 0; i < now->count && !found && !s->out_of_budget; i++)
+      found = expand(&l, first + i, now->items + i * (size_t)s->num_targets, state, next);
   }
   free(state);
+  free(level[0].items);
+  free(level[1].items);
   free(l.entries);
-  free(l.states);
-  free(l.keys);
   free(l.table);
   return found;
 }

@@ -10,7 +10,10 @@
 struct anas_prefix {
   struct anas_shape shape;
   struct anas_depth_state depth;
-  struct anas_mixing mixing; // kept only where the target requires it
+  // Kept only where the target requires mixing: the pairing, and the exact positions read that it follows from (not
+  // under lattice_mixing). Tables are left out: where positions have no closed form the pairing is too weak.
+  struct anas_mixing mixing;
+  struct anas_reads reads;
 };
 
 void anas_prefix_start(const struct anas_target *target, struct anas_prefix *out);
@@ -19,14 +22,18 @@ bool anas_prefix_append(const struct anas_target *targets, int num_targets, cons
                         const struct anas_node *op, struct anas_prefix *out_after);
 // Sum over properties of the largest distance in any context; negative: infeasible.
 double anas_prefix_distance(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix);
-// Is the target out of reach for good? An input dimension that no longer reaches any dimension of the value stays lost,
-// whatever follows, because composition with NONE is NONE.
+// Is the target out of reach for good? An input dimension of which the value no longer reads every position stays lost,
+// whatever follows.
 bool anas_prefix_is_dead_end(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix);
 // The same for shapes: no op of the alphabet enlarges a spatial extent or changes the batch or the rank.
 bool anas_prefix_is_too_small(const struct anas_target *targets, int num_targets, const struct anas_prefix *prefix);
-// Reduces a state to what the distances of its continuations depend on; two prefixes with equal bytes then have the
-// same completions.
-void anas_prefix_canonicalize(const struct anas_target *targets, int num_targets, struct anas_prefix *prefix);
+// Identifies what the distances of a state's continuations depend on: two prefixes with equal keys have the same
+// completions. 128 bits of a hash; equal hashes are taken for equal states.
+struct anas_prefix_key {
+  uint64_t bits[2];
+};
+struct anas_prefix_key anas_prefix_key_of(const struct anas_target *targets, int num_targets,
+                                          const struct anas_prefix *prefix);
 // Distance of a whole chain, inferred from the start; negative: infeasible or ill-typed.
 double anas_chain_distance(const struct anas_target *targets, int num_targets, const struct anas_node *chain,
                            int num_nodes);

@@ -7,12 +7,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 void anas_prefix_start(const struct anas_target *target, struct anas_prefix *out) {
   memset(out, 0, sizeof *out);
   out->shape = target->input;
   out->depth.last = target->input_linear ? ANAS_LINEAR : ANAS_NONLINEAR;
+  if (!target->require_mixing) return;
   anas_mixing_of_input(&target->input, &out->mixing);
+  if (!target->lattice_mixing) anas_reads_of_input(&target->input, &out->reads);
 }
 
 bool anas_prefix_append(const struct anas_target *targets, int num_targets, const struct anas_prefix *before,
@@ -25,10 +28,13 @@ bool anas_prefix_append(const struct anas_target *targets, int num_targets, cons
     if (anas_shape_check(&result[0], false) != ANAS_OK) return false;
     out_after[t].shape = result[0];
     out_after[t].depth = anas_depth_append(before[t].depth, op.def->linearity);
-    if (targets[t].require_mixing) {
+    if (targets[t].require_mixing && targets[t].lattice_mixing) {
       struct anas_mixing pairing;
       anas_mixing_of_op(&op, 0, &result[0], &pairing);
       anas_mixing_compose(&before[t].mixing, &pairing, &out_after[t].mixing);
+    } else if (targets[t].require_mixing) {
+      anas_reads_append(&before[t].reads, &op, 0, &result[0], NULL, &out_after[t].reads);
+      anas_reads_mixing(&out_after[t].reads, &out_after[t].mixing);
     }
   }
   return true;
@@ -72,6 +78,9 @@ bool anas_prefix_is_dead_end(const struct anas_target *targets, int num_targets,
   for (int t = 0; t < num_targets; t++) {
     const struct anas_mixing *required = &targets[t].mixing, *actual = &prefix[t].mixing;
     if (!targets[t].require_mixing) continue;
+    // Ops of the alphabet read along single dimensions: what no slice reads, nothing reads, unless the slice through
+    // the centre is one that lies in padding altogether.
+    if (!targets[t].lattice_mixing && !prefix[t].reads.total) continue;
     for (int i = 0; i < required->rows; i++)
       if (is_zero(actual->pair[i], actual->columns) && !is_zero(required->pair[i], required->columns)) return true;
   }
@@ -89,21 +98,48 @@ bool anas_prefix_is_too_small(const struct anas_target *targets, int num_targets
   return false;
 }
 
-void anas_prefix_canonicalize(const struct anas_target *targets, int num_targets, struct anas_prefix *prefix) {
+// The state as numbers, without what does not matter.
+static int reads_numbers(const struct anas_reads *reads, int64_t *out) {
+  int n = 0;
+  out[n++] = reads->exact;
+  out[n++] = reads->total;
+  for (int t = 0; t < reads->num_terms; t++) {
+    const struct anas_reads_term *term = &reads->term[t];
+    const struct anas_progression *set = &term->set;
+    const int64_t numbers[] = {term->row, term->first, term->last, set->quot, set->mod, set->stride,
+                               set->pad,  set->window, set->step,  set->low,  set->high};
+    memcpy(out + n, numbers, sizeof numbers);
+    n += (int)(sizeof numbers / sizeof *numbers);
+  }
+  return n;
+}
+
+struct anas_prefix_key anas_prefix_key_of(const struct anas_target *targets, int num_targets,
+                                          const struct anas_prefix *prefix) {
+  struct anas_prefix_key key = {{0, 0}};
   for (int t = 0; t < num_targets; t++) {
-    struct anas_prefix clean;
-    memset(&clean, 0, sizeof clean); // padding too
-    clean.shape.rank = prefix[t].shape.rank;
-    clean.shape.element = prefix[t].shape.element;
-    memcpy(clean.shape.dim, prefix[t].shape.dim, (size_t)clean.shape.rank * sizeof clean.shape.dim[0]);
+    int64_t numbers[ANAS_MAX_RANK + ANAS_MAX_RANK * ANAS_MAX_RANK + 8 + 11 * ANAS_READS_TERMS];
+    int n = 0;
+    numbers[n++] = (int64_t)key.bits[0];
+    numbers[n++] = (int64_t)key.bits[1];
+    for (int i = 0; i < prefix[t].shape.rank; i++)
+      numbers[n++] = prefix[t].shape.dim[i];
     if (targets[t].require_depth) { // more than required is as good as required
       bool enough = prefix[t].depth.depth >= targets[t].depth;
-      clean.depth.depth = enough ? targets[t].depth : prefix[t].depth.depth;
-      clean.depth.last = enough ? ANAS_LINEAR : prefix[t].depth.last;
+      numbers[n++] = enough ? targets[t].depth : prefix[t].depth.depth;
+      numbers[n++] = enough ? ANAS_LINEAR : prefix[t].depth.last;
     }
-    if (targets[t].require_mixing) clean.mixing = prefix[t].mixing;
-    memcpy(&prefix[t], &clean, sizeof clean);
+    if (targets[t].require_mixing && targets[t].lattice_mixing) {
+      for (int i = 0; i < prefix[t].mixing.rows; i++)
+        for (int j = 0; j < prefix[t].mixing.columns; j++)
+          numbers[n++] = prefix[t].mixing.pair[i][j];
+    } else if (targets[t].require_mixing) {
+      n += reads_numbers(&prefix[t].reads, numbers + n);
+    }
+    XXH128_hash_t hash = XXH3_128bits(numbers, (size_t)n * sizeof *numbers);
+    key = (struct anas_prefix_key){{hash.low64, hash.high64}};
   }
+  return key;
 }
 
 double anas_chain_distance(const struct anas_target *targets, int num_targets, const struct anas_node *chain,

@@ -19,7 +19,8 @@ struct anas_target {
   bool require_depth, require_mixing;
   int64_t depth;
   struct anas_mixing mixing;
-  int feature_steps; // set by synthesis under ANAS_FEATURES_PRIME: prime factors missing at the start; else 0
+  bool lattice_mixing; // the published composition of mixing instead of exact positions (docs/properties.md)
+  int feature_steps;   // set by synthesis under ANAS_FEATURES_PRIME: prime factors missing at the start; else 0
 };
 
 enum anas_synthesis_method {
@@ -60,7 +61,7 @@ struct anas_synthesis_options {
   bool regular_sizes;    // no op with the exact feature count the target needs (feature adjustment, spec 3.4)
   bool prune;            // enumerative: skip prefixes that repeat a state or can no longer succeed
   bool strict_reference; // the alphabet as published: windows and strides share their values, only attributes that are
-                         // written count as seen in the replaced chain, no feature adjustment
+                         // written count as seen in the replaced chain, no feature adjustment; and lattice_mixing
   struct anas_synthesis_effort *effort; // filled in if not null
 };
 

@@ -204,6 +204,8 @@ anas_status anas_synthesize_chain(const struct anas_target *targets, int num_tar
                                          .rank = targets[0].input.rank,
                                          .single_context = num_targets == 1,
                                          .strict = options->strict_reference};
+  for (int t = 0; t < num_targets; t++)
+    own[t].lattice_mixing = own[t].lattice_mixing || options->strict_reference;
   if (options->feature_distance == ANAS_FEATURES_PRIME) use_prime_factors(own, num_targets, &s->source);
   anas_alphabet_init(&s->alphabet, &s->source, ANAS_VALUES_TEST, !options->regular_sizes && !options->strict_reference);
 

@@ -64,11 +64,14 @@ static inline struct anas_shape test_shape4(int64_t n, int64_t h, int64_t w, int
   return (struct anas_shape){.rank = 4, .dim = {n, h, w, c}};
 }
 
-// The target that the chain itself satisfies.
-static inline bool test_target_of(const struct anas_node *chain, int length, struct anas_shape input, bool input_linear,
-                                  struct anas_target *out) {
-  *out =
-      (struct anas_target){.input = input, .input_linear = input_linear, .require_depth = true, .require_mixing = true};
+// The target that the chain itself satisfies, mixing by exact positions or by the published lattice.
+static inline bool test_target_by(bool lattice, const struct anas_node *chain, int length, struct anas_shape input,
+                                  bool input_linear, struct anas_target *out) {
+  *out = (struct anas_target){.input = input,
+                              .input_linear = input_linear,
+                              .require_depth = true,
+                              .require_mixing = true,
+                              .lattice_mixing = lattice};
   struct anas_prefix prefix;
   anas_prefix_start(out, &prefix);
   for (int i = 0; i < length; i++)
@@ -77,6 +80,11 @@ static inline bool test_target_of(const struct anas_node *chain, int length, str
   out->depth = prefix.depth.depth;
   out->mixing = prefix.mixing;
   return true;
+}
+
+static inline bool test_target_of(const struct anas_node *chain, int length, struct anas_shape input, bool input_linear,
+                                  struct anas_target *out) {
+  return test_target_by(false, chain, length, input, input_linear, out);
 }
 
 // Ops [from, to) of F1 (1 <= from, to <= 7), batch 5, in place.

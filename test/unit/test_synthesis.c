@@ -36,20 +36,31 @@ static void test_chain_properties(void **state) {
     struct anas_node chain[3];
     int length;
     int64_t features;
-    const char *mixing;
+    const char *lattice, *exact; // null: the same
   } cases[] = {
-      {{conv3, strided}, 2, 64, "1000000000003333"},
-      {{strided, conv3}, 2, 64, "1000000000003333"},
-      {{test_pool("avg_pool", 2, 2), test_conv(1, 1, 1)}, 2, 64, "1000020000203333"},
-      {{test_node("relu"), test_pool("max_pool", 2, 2)}, 2, 64, "1000020000200001"},
-      {{conv3, flatten, dense}, 3, 10, "10333333"},
+      {{conv3, strided}, 2, 64, "1000000000003333", "1000020000203333"},
+      {{strided, conv3}, 2, 64, "1000000000003333", NULL},
+      {{test_pool("avg_pool", 2, 2), test_conv(1, 1, 1)}, 2, 64, "1000020000203333", NULL},
+      {{test_node("relu"), test_pool("max_pool", 2, 2)}, 2, 64, "1000020000200001", NULL},
+      {{conv3, flatten, dense}, 3, 10, "10333333", NULL},
   };
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    struct anas_target t;
-    assert_true(test_target_of(cases[i].chain, cases[i].length, test_shape4(ANAS_DYNAMIC, 16, 16, 64), false, &t));
-    assert_int_equal(t.output.dim[t.output.rank - 1], cases[i].features);
-    assert_digits(&t.mixing, cases[i].mixing);
-  }
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    for (int lattice = 0; lattice < 2; lattice++) {
+      struct anas_target t;
+      assert_true(
+          test_target_by(lattice, cases[i].chain, cases[i].length, test_shape4(ANAS_DYNAMIC, 16, 16, 64), false, &t));
+      assert_int_equal(t.output.dim[t.output.rank - 1], cases[i].features);
+      assert_digits(&t.mixing, lattice || !cases[i].exact ? cases[i].lattice : cases[i].exact);
+    }
+  // Eight 3x3 convolutions read everything.
+  struct anas_node eight[8];
+  struct anas_target t;
+  for (int i = 0; i < 8; i++)
+    eight[i] = conv3;
+  assert_true(test_target_by(true, eight, 8, test_shape4(2, 16, 16, 64), false, &t));
+  assert_digits(&t.mixing, "1000020000203333");
+  assert_true(test_target_by(false, eight, 8, test_shape4(2, 16, 16, 64), false, &t));
+  assert_digits(&t.mixing, "1000333333333333");
 }
 
 // C4 with ops of the table: behind a graph input, and behind a linear op.
