@@ -47,6 +47,11 @@ struct anas_properties {
   struct anas_mixing mixing[ANAS_MAX_RESULTS][ANAS_MAX_ARGS];
 };
 
+// Means over the pairs that are required: depth -1, or a mixing without rows, is not required. A required pair that the
+// actual properties do not have counts 1 for depth, and as NONE for mixing.
+double anas_properties_depth_distance(const struct anas_properties *required, const struct anas_properties *actual);
+double anas_properties_mixing_distance(const struct anas_properties *required, const struct anas_properties *actual);
+
 // Summaries of functions by content, so that inference after an edit evaluates what the edit changed: the functions
 // edited, and callers of those whose summary is not what it was. Serves any number of models; one thread at a time.
 struct anas_property_cache;
@@ -66,6 +71,10 @@ struct anas_property_options {
 anas_status anas_infer_properties_with(const struct anas_model *model, const struct anas_property_options *options,
                                        struct anas_properties *out);
 anas_status anas_infer_properties(const struct anas_model *model, struct anas_properties *out);
+
+// ANAS_INVALID naming the op if a value has more than max_elements elements, '?' counted as batch (spec 2.2, max_size);
+// shapes must have been inferred.
+anas_status anas_check_sizes(const struct anas_model *model, int64_t batch, int64_t max_elements);
 
 // Cost of the entry function for one example; activation and training bytes are estimates from types, the exact figure
 // is the memory plan's (anas-to-kernels).

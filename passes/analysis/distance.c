@@ -21,6 +21,33 @@ double anas_depth_distance(int64_t required, int64_t actual) {
   return (double)(required - actual) / (double)required;
 }
 
+double anas_properties_depth_distance(const struct anas_properties *required, const struct anas_properties *actual) {
+  double sum = 0;
+  int pairs = 0;
+  for (int r = 0; r < required->num_results; r++)
+    for (int a = 0; a < required->num_args; a++) {
+      if (required->depth[r][a] < 0) continue;
+      bool exists = r < actual->num_results && a < actual->num_args;
+      sum += exists ? anas_depth_distance(required->depth[r][a], actual->depth[r][a]) : 1;
+      pairs++;
+    }
+  return pairs ? sum / pairs : 0;
+}
+
+double anas_properties_mixing_distance(const struct anas_properties *required, const struct anas_properties *actual) {
+  static const struct anas_mixing nothing;
+  double sum = 0;
+  int pairs = 0;
+  for (int r = 0; r < required->num_results; r++)
+    for (int a = 0; a < required->num_args; a++) {
+      if (!required->mixing[r][a].rows) continue;
+      bool exists = r < actual->num_results && a < actual->num_args;
+      sum += anas_mixing_distance(&required->mixing[r][a], exists ? &actual->mixing[r][a] : &nothing);
+      pairs++;
+    }
+  return pairs ? sum / pairs : 0;
+}
+
 // Spatial extents can only shrink, by one integer factor for all of them; an all-ones target is reached from any
 // extents by a global pool.
 static bool spatial_feasible(const struct anas_shape *required, const struct anas_shape *actual) {

@@ -44,7 +44,7 @@ static void append_call(const struct anas_paths *before, const struct anas_paths
           raise(&into->depth[p][k], before->depth[p][m] + callee->depth[m][k]);
 }
 
-static void join(struct anas_relation *into, const struct anas_reads *reads, struct anas_arena *arena) {
+static void join(struct anas_dependence *into, const struct anas_reads *reads, struct anas_arena *arena) {
   struct anas_reads both;
   if (!into->reads) {
     into->reads = anas_reads_save(reads, arena);
@@ -61,13 +61,13 @@ struct sweep {
   struct inference *inference;
   const struct anas_function *function;
   int sources;
-  int *first_result;            // by node
-  struct anas_relation *values; // [value][source]
+  int *first_result;              // by node
+  struct anas_dependence *values; // [value][source]
   struct anas_arena *arena;
   bool from_body;
 };
 
-static struct anas_relation *relations_of(const struct sweep *s, struct anas_ref ref) {
+static struct anas_dependence *relations_of(const struct sweep *s, struct anas_ref ref) {
   int value = ref.node == ANAS_ARGUMENT ? ref.index : s->function->num_args + s->first_result[ref.node] + ref.index;
   return s->values + (size_t)value * (size_t)s->sources;
 }
@@ -78,12 +78,12 @@ static bool is_elementwise(const struct anas_op *op, int which, const struct ana
 }
 
 static void transfer_op(struct sweep *s, const struct anas_node *node, const struct anas_op *op,
-                        struct anas_relation *results) {
+                        struct anas_dependence *results) {
   for (int r = 0; r < node->num_results; r++)
     for (int q = 0; q < node->num_operands; q++) {
-      const struct anas_relation *operand = relations_of(s, node->operand[q]);
+      const struct anas_dependence *operand = relations_of(s, node->operand[q]);
       for (int a = 0; a < s->sources; a++) {
-        struct anas_relation *into = &results[r * s->sources + a];
+        struct anas_dependence *into = &results[r * s->sources + a];
         struct anas_reads reads;
         if (!operand[a].reads) continue;
         if (!into->reads && is_elementwise(op, q, &node->result[r])) {
@@ -99,13 +99,13 @@ static void transfer_op(struct sweep *s, const struct anas_node *node, const str
 
 // False if a summary is not enough; nothing is left out if lossy.
 static bool transfer_summary(struct sweep *s, const struct anas_node *node, const struct anas_summary *callee,
-                             bool lossy, struct anas_relation *results) {
+                             bool lossy, struct anas_dependence *results) {
   for (int r = 0; r < node->num_results; r++)
     for (int q = 0; q < node->num_operands; q++) {
-      const struct anas_relation *through = &callee->relations[r * callee->num_args + q];
-      const struct anas_relation *operand = relations_of(s, node->operand[q]);
+      const struct anas_dependence *through = &callee->relations[r * callee->num_args + q];
+      const struct anas_dependence *operand = relations_of(s, node->operand[q]);
       for (int a = 0; through->reads && a < s->sources; a++) {
-        struct anas_relation *into = &results[r * s->sources + a];
+        struct anas_dependence *into = &results[r * s->sources + a];
         struct anas_reads reads;
         if (!operand[a].reads) continue;
         if (!anas_reads_append_call(operand[a].reads, through->reads, lossy, s->arena, &reads)) return false;
@@ -117,15 +117,15 @@ static bool transfer_summary(struct sweep *s, const struct anas_node *node, cons
 }
 
 static anas_status summarise(struct inference *inference, int index);
-static anas_status evaluate(struct inference *inference, int index, int sources, const struct anas_relation *args,
-                            struct anas_arena *arena, struct anas_relation *out_results, bool *out_from_body);
+static anas_status evaluate(struct inference *inference, int index, int sources, const struct anas_dependence *args,
+                            struct anas_arena *arena, struct anas_dependence *out_results, bool *out_from_body);
 
-static void forget(struct anas_relation *relations, int count) {
+static void forget(struct anas_dependence *relations, int count) {
   for (int i = 0; i < count; i++)
-    relations[i] = (struct anas_relation){.paths = no_paths};
+    relations[i] = (struct anas_dependence){.paths = no_paths};
 }
 
-static anas_status transfer_call(struct sweep *s, const struct anas_node *node, struct anas_relation *results) {
+static anas_status transfer_call(struct sweep *s, const struct anas_node *node, struct anas_dependence *results) {
   struct inference *inference = s->inference;
   const struct anas_function *callee = &inference->model->functions[node->callee];
   ANAS_RETURN_IF_ERROR(summarise(inference, node->callee));
@@ -138,7 +138,7 @@ static anas_status transfer_call(struct sweep *s, const struct anas_node *node, 
   }
   inference->expanded += callee->num_nodes;
   s->from_body = true;
-  struct anas_relation *args = anas_calloc((size_t)(node->num_operands * s->sources) + 1, sizeof *args);
+  struct anas_dependence *args = anas_calloc((size_t)(node->num_operands * s->sources) + 1, sizeof *args);
   for (int q = 0; q < node->num_operands; q++)
     memcpy(args + q * s->sources, relations_of(s, node->operand[q]), (size_t)s->sources * sizeof *args);
   bool ignored;
@@ -151,7 +151,7 @@ static anas_status run_sweep(struct sweep *s) {
   const struct anas_function *function = s->function;
   for (int n = 0; n < function->num_nodes; n++) {
     const struct anas_node *node = &function->nodes[n];
-    struct anas_relation *results = relations_of(s, (struct anas_ref){n, 0});
+    struct anas_dependence *results = relations_of(s, (struct anas_ref){n, 0});
     if (!node->def) {
       ANAS_RETURN_IF_ERROR(transfer_call(s, node, results));
       continue;
@@ -167,8 +167,8 @@ static anas_status run_sweep(struct sweep *s) {
   return ANAS_OK;
 }
 
-static anas_status evaluate(struct inference *inference, int index, int sources, const struct anas_relation *args,
-                            struct anas_arena *arena, struct anas_relation *out_results, bool *out_from_body) {
+static anas_status evaluate(struct inference *inference, int index, int sources, const struct anas_dependence *args,
+                            struct anas_arena *arena, struct anas_dependence *out_results, bool *out_from_body) {
   const struct anas_function *function = &inference->model->functions[index];
   struct sweep s = {.inference = inference, .function = function, .sources = sources, .arena = arena};
   s.first_result = anas_calloc((size_t)function->num_nodes + 1, sizeof *s.first_result);
@@ -192,10 +192,10 @@ static anas_status evaluate(struct inference *inference, int index, int sources,
 static anas_status make_summary(struct inference *inference, int index, struct anas_summary *summary) {
   const struct anas_function *function = &inference->model->functions[index];
   int sources = function->num_args;
-  struct anas_relation *args = anas_calloc((size_t)(sources * sources) + 1, sizeof *args);
+  struct anas_dependence *args = anas_calloc((size_t)(sources * sources) + 1, sizeof *args);
   forget(args, sources * sources);
   for (int a = 0; a < sources; a++) {
-    struct anas_relation *self = &args[a * sources + a];
+    struct anas_dependence *self = &args[a * sources + a];
     struct anas_reads reads;
     self->paths.depth[ANAS_LINEAR][ANAS_LINEAR] = 0;
     self->paths.depth[ANAS_NONLINEAR][ANAS_NONLINEAR] = 0;
@@ -255,7 +255,7 @@ static void report(const struct anas_function *function, const struct anas_summa
   out->exact = true;
   for (int r = 0; r < function->num_results; r++)
     for (int a = 0; a < function->num_args; a++) {
-      const struct anas_relation *relation = &summary->relations[r * function->num_args + a];
+      const struct anas_dependence *relation = &summary->relations[r * function->num_args + a];
       const int64_t *depth = relation->paths.depth[function->arg_linear[a] ? ANAS_LINEAR : ANAS_NONLINEAR];
       out->depth[r][a] = ANAS_NO_PATH;
       for (int k = 0; k < ANAS_DEPTH_KINDS; k++)

@@ -130,7 +130,7 @@ static void add_term(struct anas_strbuf *bytes, const struct anas_reads *reads, 
 void anas_summary_digest(struct anas_summary *summary, struct anas_strbuf *scratch) {
   anas_strbuf_clear(scratch);
   for (int i = 0; i < summary->num_results * summary->num_args; i++) {
-    const struct anas_relation *relation = &summary->relations[i];
+    const struct anas_dependence *relation = &summary->relations[i];
     const struct anas_reads *reads = relation->reads;
     add(scratch, &relation->paths, sizeof relation->paths);
     int terms = reads ? reads->num_terms : -1;

@@ -16,7 +16,7 @@ struct anas_paths {
 };
 
 // What one value says about one argument. reads == null: the value does not depend on it.
-struct anas_relation {
+struct anas_dependence {
   struct anas_paths paths;
   const struct anas_reads *reads;
 };
@@ -27,9 +27,9 @@ struct anas_summary {
   bool from_body;        // the ops of a callee were looked into: valid only where body is equal too
   XXH128_hash_t content; // of the relations
   int num_results, num_args;
-  struct anas_relation *relations; // [result][argument]
-  struct anas_arena arena;         // owns the relations
-  struct anas_summary *next;       // in the cache
+  struct anas_dependence *relations; // [result][argument]
+  struct anas_arena arena;           // owns the relations
+  struct anas_summary *next;         // in the cache
 };
 
 // Keys of a function whose callees are summarised.

@@ -162,6 +162,87 @@ static void test_zoo(void **state) {
   }
 }
 
+// ---- inference after an edit
+
+static int64_t infer_cached(const struct anas_model *model, struct anas_property_cache *cache,
+                            struct anas_properties *out) {
+  struct anas_property_options options = {.cache = cache};
+  struct anas_properties *plain = anas_calloc((size_t)model->num_functions, sizeof *plain);
+  int64_t before = anas_property_cache_transfers(cache);
+  assert_int_equal(anas_infer_properties_with(model, &options, out), ANAS_OK);
+  assert_int_equal(anas_infer_properties(model, plain), ANAS_OK);
+  for (int f = 0; f < model->num_functions; f++)
+    assert_memory_equal(&plain[f], &out[f], sizeof *plain);
+  free(plain);
+  return anas_property_cache_transfers(cache) - before;
+}
+
+// Transfers follow the edit: nothing without one, the edited function if its summary stays, its callers if it does not.
+static void test_inference_after_an_edit(void **state) {
+  (void)state;
+  struct anas_model *model;
+  assert_int_equal(anas_zoo_build("resnet34", 32, 32, 3, 10, &model), ANAS_OK);
+  struct anas_property_cache *cache = anas_property_cache_create();
+  struct anas_properties *properties = anas_calloc((size_t)model->num_functions, sizeof *properties);
+  int64_t whole = infer_cached(model, cache, properties), all_nodes = 0;
+  for (int f = 0; f < model->num_functions; f++)
+    all_nodes += model->functions[f].num_nodes;
+  assert_true(whole > 50 && whole < all_nodes); // instances of a block with the same types are one function
+  assert_int_equal(infer_cached(model, cache, properties), 0);
+
+  struct anas_model *child = anas_model_clone(model);
+  assert_int_equal(infer_cached(child, cache, properties), 0);
+  const struct anas_function *main = &child->functions[anas_model_find(child, "main")];
+  struct anas_function *edited = NULL;
+  struct anas_node *relu = NULL;
+  for (int f = 0; f < child->num_functions; f++)
+    for (int n = 0; n < child->functions[f].num_nodes; n++) {
+      struct anas_node *node = &child->functions[f].nodes[n];
+      if (&child->functions[f] == main || !node->def || strcmp(node->def->name, "relu")) continue;
+      edited = &child->functions[f];
+      relu = node;
+    }
+  assert_non_null(relu);
+  relu->def = anas_op_find("gelu", 4);
+  assert_int_equal(infer_cached(child, cache, properties), edited->num_nodes);
+  relu->def = anas_op_find("identity", 8); // less depth
+  int64_t after = infer_cached(child, cache, properties);
+  assert_true(after > edited->num_nodes && after <= edited->num_nodes + main->num_nodes);
+  relu->def = anas_op_find("relu", 4);
+  assert_int_equal(infer_cached(child, cache, properties), 0);
+  anas_model_destroy(child);
+  anas_model_destroy(model);
+  anas_property_cache_destroy(cache);
+  free(properties);
+}
+
+// A head split makes the channels a function of two dimensions; across a call, the callee's ops are then looked into.
+static void test_calls_that_need_the_callee(void **state) {
+  (void)state;
+  if (!anas_op_find("reshape", 7)) skip();
+  static const char *const block =
+      "func.func private @block(%x: tensor<?x6x4xf32>) -> tensor<?x3x4xf32> {\n"
+      "  %0 = \"anas.avg_pool\"(%x) {window = 2 : i64, strides = 2 : i64} : (tensor<?x6x4xf32>) -> tensor<?x3x4xf32>\n"
+      "  return %0 : tensor<?x3x4xf32>\n"
+      "}\n";
+  struct anas_strbuf text = {0};
+  anas_strbuf_adds(&text, "func.func @main(%x: tensor<?x24xf32>) -> tensor<?x12xf32> {\n"
+                          "  %0 = \"anas.reshape\"(%x) {shape = [\"B\", 6, 4]} : (tensor<?x24xf32>) -> "
+                          "tensor<?x6x4xf32>\n"
+                          "  %1 = call @block(%0) : (tensor<?x6x4xf32>) -> tensor<?x3x4xf32>\n"
+                          "  %2 = \"anas.flatten\"(%1) : (tensor<?x3x4xf32>) -> tensor<?x12xf32>\n"
+                          "  return %2 : tensor<?x12xf32>\n"
+                          "}\n");
+  anas_strbuf_adds(&text, block);
+  struct anas_model *model = load(anas_strbuf_text(&text));
+  struct anas_properties properties[2];
+  assert_int_equal(anas_infer_properties(model, properties), ANAS_OK);
+  assert_true(properties[0].exact);
+  assert_digits(&properties[0].mixing[0][0], "1002"); // every feature is read, two at a time
+  anas_model_destroy(model);
+  anas_strbuf_deinit(&text);
+}
+
 // ---- every op
 
 static anas_status sample_op(const struct anas_op_def *def, const struct anas_sample *sample, struct anas_op *out,
@@ -258,6 +339,8 @@ int main(void) {
       cmocka_unit_test(test_argument_without_path),
       cmocka_unit_test(test_cost_of_module),
       cmocka_unit_test(test_zoo),
+      cmocka_unit_test(test_inference_after_an_edit),
+      cmocka_unit_test(test_calls_that_need_the_callee),
       cmocka_unit_test(test_pairing_of_every_sample),
       cmocka_unit_test(test_named_pairings),
   };
