@@ -227,7 +227,7 @@ static void test_calls_that_need_the_callee(void **state) {
       "}\n";
   struct anas_strbuf text = {0};
   anas_strbuf_adds(&text, "func.func @main(%x: tensor<?x24xf32>) -> tensor<?x12xf32> {\n"
-                          "  %0 = \"anas.reshape\"(%x) {shape = [\"B\", 6, 4]} : (tensor<?x24xf32>) -> "
+                          "  %0 = \"anas.reshape\"(%x) {new_shape = [\"B\", 6, 4]} : (tensor<?x24xf32>) -> "
                           "tensor<?x6x4xf32>\n"
                           "  %1 = call @block(%0) : (tensor<?x6x4xf32>) -> tensor<?x3x4xf32>\n"
                           "  %2 = \"anas.flatten\"(%1) : (tensor<?x3x4xf32>) -> tensor<?x12xf32>\n"
