@@ -45,6 +45,13 @@ static anas_status check_sizes(const struct anas_cpu_nest *nest) {
   return ANAS_OK;
 }
 
+static anas_status emit(struct anas_gpu_emit *emit) {
+  bool done;
+  ANAS_RETURN_IF_ERROR(anas_gpu_contraction(emit, &done));
+  if (!done) ANAS_RETURN_IF_ERROR(anas_gpu_reduce(emit, &done));
+  return done ? ANAS_OK : anas_gpu_map(emit);
+}
+
 anas_status anas_gpu_codegen(MlirOperation function, const struct anas_gpu_target *target, struct anas_gpu_code *out) {
   struct anas_gpu_code code = {.form = ""};
   struct anas_gpu_emit state = {.target = target, .out = &code};
@@ -62,7 +69,7 @@ anas_status anas_gpu_codegen(MlirOperation function, const struct anas_gpu_targe
     int length = snprintf(text, sizeof text, "module { gpu.module @%s { } }", code.symbol);
     status = anas_parse(mlirOperationGetContext(function), text, (size_t)length, "GPU module", &code.module);
   }
-  if (status == ANAS_OK) status = anas_gpu_map(&state);
+  if (status == ANAS_OK) status = emit(&state);
   if (status != ANAS_OK) {
     anas_gpu_code_deinit(&code);
     return anas_fail_context(status, "%.*s: ", (int)name.length, name.data);

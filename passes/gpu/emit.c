@@ -23,17 +23,21 @@ static void add_parameter(struct anas_strbuf *text, int i, int64_t elements, Mli
 static void shell_text(const struct anas_gpu_emit *emit, const struct anas_gpu_shape *shape, const char *symbol,
                        MlirType f32, struct anas_strbuf *text) {
   const struct anas_cpu_nest *nest = &emit->nest;
-  anas_strbuf_addf(text, "gpu.module @shell { gpu.func @%s(", symbol);
+  anas_strbuf_adds(text, "gpu.module @shell { ");
+  if (shape->shared)
+    anas_strbuf_addf(text, "memref.global \"private\" @%s_shared : memref<%" PRId64 "xf32, 3> {alignment = 16 : i64} ",
+                     symbol, shape->shared);
+  anas_strbuf_addf(text, "gpu.func @%s(", symbol);
   for (int o = 0; o < nest->num_operands; o++)
     add_parameter(text, o, nest->operand[o].elements, nest->operand[o].element);
   if (shape->workspace) add_parameter(text, nest->num_operands, shape->workspace, f32);
   anas_strbuf_adds(text, ")");
-  if (shape->shared)
-    anas_strbuf_addf(text, " workgroup(%%shared: memref<%" PRId64 "xf32, #gpu.address_space<workgroup>>)",
-                     shape->shared);
   anas_strbuf_addf(text, " kernel attributes {known_block_size = array<i32: %d, 1, 1>", ANAS_GPU_BLOCK);
   if (shape->min_blocks) anas_strbuf_addf(text, ", nvvm.minctasm = %d : i32", shape->min_blocks);
-  anas_strbuf_adds(text, "} { gpu.return } }");
+  anas_strbuf_adds(text, "} { ");
+  if (shape->shared)
+    anas_strbuf_addf(text, "%%0 = memref.get_global @%s_shared : memref<%" PRId64 "xf32, 3> ", symbol, shape->shared);
+  anas_strbuf_adds(text, "gpu.return } }");
 }
 
 static MlirValue read_id(struct anas_code *code, const char *name, int dimension) {
@@ -71,13 +75,16 @@ anas_status anas_gpu_begin(struct anas_gpu_emit *emit, const struct anas_gpu_sha
   anas_status status = anas_parse(context, text.data, text.size, "GPU kernel shell", &shell);
   anas_strbuf_deinit(&text);
   if (status != ANAS_OK) return status;
-  MlirOperation function = mlirBlockGetFirstOperation(gpu_module_body(shell));
-  mlirOperationRemoveFromParent(function);
-  mlirBlockAppendOwnedOperation(gpu_module_body(to->module), function);
+  MlirOperation function = {0};
+  for (MlirOperation op; !mlirOperationIsNull(op = mlirBlockGetFirstOperation(gpu_module_body(shell)));) {
+    mlirOperationRemoveFromParent(op);
+    mlirBlockAppendOwnedOperation(gpu_module_body(to->module), op);
+    function = op;
+  }
   mlirModuleDestroy(shell);
 
   MlirBlock entry = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
-  mlirOperationDestroy(mlirBlockGetFirstOperation(entry)); // gpu.return: anas_gpu_end puts it back
+  mlirOperationDestroy(mlirBlockGetTerminator(entry)); // anas_gpu_end puts it back
   // Emitters of passes/cpu read the vector width here: any but 4 means that there is a fused multiply-add.
   static const struct anas_cpu_target cpu = {.lanes = 8, .registers = 32};
   *out = (struct anas_gpu_function){.emit = emit, .launch = launch};
@@ -85,8 +92,8 @@ anas_status anas_gpu_begin(struct anas_gpu_emit *emit, const struct anas_gpu_sha
   int num = nest->num_operands;
   for (int o = 0; o < num; o++)
     out->operand[o] = mlirBlockGetArgument(entry, o);
-  if (shape->workspace) out->workspace = mlirBlockGetArgument(entry, num++);
-  if (shape->shared) out->shared = mlirBlockGetArgument(entry, num);
+  if (shape->workspace) out->workspace = mlirBlockGetArgument(entry, num);
+  if (shape->shared) out->shared = mlirOperationGetResult(mlirBlockGetFirstOperation(entry), 0);
   out->thread = read_id(&out->code, "gpu.thread_id", 0);
   for (int d = 0; d < 3; d++)
     out->block[d] = shape->grid[d] > 1 ? read_id(&out->code, "gpu.block_id", d) : (MlirValue){0};

@@ -74,6 +74,10 @@ MlirValue anas_gpu_fill_vector(struct anas_gpu_function *f, const struct anas_cp
 MlirValue anas_gpu_extract(struct anas_gpu_function *f, MlirValue vector, int lane); // a scalar
 MlirValue anas_gpu_splat(struct anas_gpu_function *f, MlirValue scalar, int lanes);
 
+// ---- emitters: *out_done false and nothing emitted if the nest is not of the form
+
+anas_status anas_gpu_contraction(struct anas_gpu_emit *emit, bool *out_done);
+anas_status anas_gpu_reduce(struct anas_gpu_emit *emit, bool *out_done);
 anas_status anas_gpu_map(struct anas_gpu_emit *emit); // any nest: one thread an output point, or a vector of them
 
 // True if the body reads the operand (for an output: the old value).

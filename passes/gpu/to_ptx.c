@@ -7,6 +7,7 @@
 #include "runtime/support/memory.h"
 
 #include <llvm-c/Core.h>
+#include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
@@ -33,6 +34,9 @@ static void initialize_target(void) {
   LLVMInitializeNVPTXTarget();
   LLVMInitializeNVPTXTargetMC();
   LLVMInitializeNVPTXAsmPrinter();
+  // Addresses of shared memory in 32 bits: contractions have no registers to spare.
+  const char *const arguments[] = {"anas", "-nvptx-short-ptr"};
+  LLVMParseCommandLineOptions(2, arguments, NULL);
 }
 
 static anas_status create_machine(const struct anas_gpu_target *target, LLVMTargetMachineRef *out) {

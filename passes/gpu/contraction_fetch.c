@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Tiles of a contraction from global to shared memory, by way of registers: shared memory holds k rows of neighbours in
+// m or n. Positions outside of m and n read the last one inside; their results are not stored.
+#include "passes/gpu/contraction.h"
+
+#include <mlir-c/BuiltinAttributes.h>
+#include <mlir-c/BuiltinTypes.h>
+
+void anas_gpu_fetch_init(struct anas_gpu_contraction *c, const struct anas_gpu_side *side, MlirValue x0, MlirValue b,
+                         struct anas_gpu_fetch *out) {
+  struct anas_gpu_function *f = &c->f;
+  int64_t width = side->access == ANAS_GPU_SINGLE ? 1 : 4, total = side->tile * c->step / width;
+  *out = (struct anas_gpu_fetch){.side = side, .count = (int)((total + ANAS_GPU_BLOCK - 1) / ANAS_GPU_BLOCK)};
+  if (total < ANAS_GPU_BLOCK) out->active = anas_gpu_less(f, f->thread, total);
+  MlirValue batch = anas_gpu_axis_address(c, &c->b, side->operand, b);
+  for (int i = 0; i < out->count; i++) {
+    MlirValue number = anas_gpu_offset(f, f->thread, (int64_t)i * ANAS_GPU_BLOCK), x, k;
+    switch (side->access) {
+    case ANAS_GPU_ALONG_X:
+      x = anas_gpu_scale(f, anas_gpu_rem(f, number, side->tile / 4), 4);
+      k = anas_gpu_div(f, number, side->tile / 4);
+      break;
+    case ANAS_GPU_ALONG_K:
+      x = anas_gpu_rem(f, number, side->tile);
+      k = anas_gpu_scale(f, anas_gpu_div(f, number, side->tile), 4);
+      break;
+    default:
+      x = side->x_fastest ? anas_gpu_rem(f, number, side->tile) : anas_gpu_div(f, number, c->step);
+      k = side->x_fastest ? anas_gpu_div(f, number, side->tile) : anas_gpu_rem(f, number, c->step);
+    }
+    out->x[i] = x;
+    out->k[i] = k;
+    MlirValue point = anas_gpu_add(f, x0, x);
+    if (side->x->extent % side->tile)
+      point = anas_gpu_min(f, point, side->x->extent - (side->access == ANAS_GPU_ALONG_X ? 4 : 1));
+    MlirValue base = anas_gpu_add(f, batch, anas_gpu_axis_address(c, side->x, side->operand, point));
+    out->base[i] = anas_gpu_offset(f, base, c->emit->nest.operand[side->operand].offset);
+  }
+}
+
+// The nearest tf32 number, in the bits of an f32.
+static MlirValue round_to_tf32(struct anas_gpu_function *f, MlirValue vector) {
+  struct anas_code *code = &f->code;
+  int lanes = (int)mlirShapedTypeGetDimSize(mlirValueGetType(vector), 0);
+  MlirNamedAttribute rounding = anas_code_attribute(
+      code, "rnd", mlirAttributeParseGet(code->context, mlirStringRefCreateFromCString("#nvvm.fp_rnd_mode<rna>")));
+  MlirValue element[4];
+  for (int i = 0; i < lanes; i++) {
+    MlirValue scalar = anas_gpu_extract(f, vector, i);
+    MlirValue bits = anas_code_op(code, "nvvm.convert.float.to.tf32", 1, &scalar, code->i32, 1, &rounding);
+    element[i] = anas_code_unary(code, "arith.bitcast", bits, code->f32);
+  }
+  return anas_code_op(code, "vector.from_elements", lanes, element, mlirValueGetType(vector), 0, NULL);
+}
+
+void anas_gpu_fetch_load(struct anas_gpu_contraction *c, struct anas_gpu_fetch *fetch, MlirValue k0) {
+  struct anas_gpu_function *f = &c->f;
+  const struct anas_gpu_side *side = fetch->side;
+  int lanes = side->access == ANAS_GPU_SINGLE ? 1 : 4;
+  int64_t last = c->k.extent - (side->access == ANAS_GPU_ALONG_K ? 4 : 1);
+  for (int i = 0; i < fetch->count; i++) {
+    MlirValue k = anas_gpu_add(f, k0, fetch->k[i]), inside = {0};
+    if (c->k.extent % c->step) inside = anas_gpu_less(f, k, c->k.extent);
+    // The tile behind the last one is read too, and not used.
+    k = anas_gpu_min(f, k, last);
+    MlirValue address = anas_gpu_add(f, fetch->base[i], anas_gpu_axis_address(c, &c->k, side->operand, k));
+    MlirValue value = anas_gpu_load(f, f->operand[side->operand], address, lanes);
+    if (!mlirValueIsNull(inside))
+      value = anas_code_select(&f->code, inside, value, anas_gpu_zero(f, lanes, f->code.f32));
+    fetch->value[i] = c->tensor_cores ? round_to_tf32(f, value) : value;
+  }
+}
+
+void anas_gpu_fetch_store(struct anas_gpu_contraction *c, const struct anas_gpu_fetch *fetch, MlirValue buffer) {
+  struct anas_gpu_function *f = &c->f;
+  const struct anas_gpu_side *side = fetch->side;
+  struct anas_code_scope guard = {.iv = {0}};
+  if (!mlirValueIsNull(fetch->active)) guard = anas_code_if(&f->code, fetch->active, false);
+  MlirValue start = anas_gpu_offset(f, buffer, side->first);
+  for (int i = 0; i < fetch->count; i++) {
+    MlirValue at = anas_gpu_add(f, anas_gpu_add(f, start, anas_gpu_scale(f, fetch->k[i], side->row)), fetch->x[i]);
+    if (side->access != ANAS_GPU_ALONG_K) {
+      anas_gpu_store(f, fetch->value[i], f->shared, at);
+      continue;
+    }
+    for (int lane = 0; lane < 4; lane++)
+      anas_gpu_store(f, anas_gpu_splat(f, anas_gpu_extract(f, fetch->value[i], lane), 1), f->shared,
+                     anas_gpu_offset(f, at, lane * side->row));
+  }
+  if (!mlirValueIsNull(fetch->active)) anas_code_end(&f->code, &guard, 0, NULL);
+}
