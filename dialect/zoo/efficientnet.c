@@ -29,8 +29,8 @@ static const struct variant variants[] = {
 };
 
 static const char bn[] = "momentum=0.99 epsilon=1e-3";
-static const char conv[] = "use_bias=false";
-static const char dense[] = " ";
+static const char conv[] = "use_bias=false kernel_init=variance_scaling(2,fan_out,truncated_normal)";
+static const char dense[] = "kernel_init=variance_scaling(0.33333,fan_out,uniform)";
 
 struct mbconv {
   int expand, stride, kernel;
