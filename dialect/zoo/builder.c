@@ -172,7 +172,7 @@ struct anas_ref zoo_call(struct zoo *zoo, const char *function, struct anas_ref 
 
 #define MAX_NETWORKS 64
 
-static const struct anas_zoo_entry *const *const families[] = {zoo_cnn, zoo_resnet, zoo_efficientnet};
+static const struct anas_zoo_entry *const *const families[] = {zoo_cnn, zoo_resnet, zoo_efficientnet, zoo_vit};
 static const struct anas_zoo_entry *table[MAX_NETWORKS];
 static const char *names[MAX_NETWORKS + 1];
 static int table_size;

@@ -27,6 +27,7 @@ __attribute__((format(printf, 5, 6))) struct anas_ref zoo_binary(struct zoo *zoo
 struct anas_ref zoo_call(struct zoo *zoo, const char *function, struct anas_ref input);
 
 // One list a family.
-extern const struct anas_zoo_entry *const zoo_cnn[], *const zoo_resnet[], *const zoo_efficientnet[]; // null-terminated
+extern const struct anas_zoo_entry *const zoo_cnn[], *const zoo_resnet[]; // null-terminated
+extern const struct anas_zoo_entry *const zoo_efficientnet[], *const zoo_vit[];
 
 #endif

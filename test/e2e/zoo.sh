@@ -16,7 +16,7 @@ fail() {
 # Every network of --list is accepted by mlir-opt, whose output reads back as the same network; anas-opt counts the
 # parameters that --list shows.
 "$zoo" --list | sed -n "2,/^$/p" | grep . >"$scratch/list"
-[ "$(wc -l <"$scratch/list")" -ge 17 ] || fail "--list shows: $(cat "$scratch/list")"
+[ "$(wc -l <"$scratch/list")" -ge 25 ] || fail "--list shows: $(cat "$scratch/list")"
 while read -r name params input classes summary; do
   "$zoo" "$name" -o "$scratch/net.mlir"
   "$mlir_opt" --irdl-file="$irdl" "$scratch/net.mlir" -o "$scratch/once.mlir"
@@ -55,3 +55,5 @@ refuse "positive number" cnn --classes 0
 refuse "too many" cnn resnet18
 refuse "unknown option" cnn --frobnicate
 refuse "avg_pool" cnn --input 2x2x3
+refuse "multiples of 16" vit-s/16 --input 30x32x3
+refuse "did you mean .vit-b/16" vit-b/61

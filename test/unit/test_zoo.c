@@ -54,6 +54,15 @@ static void reference_sizes(void **state) {
       {"b5", 456, 1000, 30389784, 10.2664, 579},
       {"b6", 528, 1000, 43040704, 19.0676, 669},
       {"b7", 600, 1000, 66347960, 37.7459, 816},
+      {"vit-ti/16", 224, 1000, 5717032, 1.2466, 235},
+      {"vit-s/16", 224, 1000, 22049896, 4.5740, 235},
+      {"vit-b/16", 224, 1000, 86566120, 17.4716, 235},
+      {"vit-l/16", 224, 1000, 304324584, 61.2334, 463},
+      // 64 tokens instead of 196; the same blocks.
+      {"vit-ti/4", 32, 10, 5362378, 0.3592, 235},
+      {"vit-s/4", 32, 10, 21341578, 1.3979, 235},
+      {"vit-b/4", 32, 10, 85150474, 5.5137, 235},
+      {"vit-l/4", 32, 10, 302437386, 19.5318, 463},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct anas_model *model;
@@ -77,7 +86,7 @@ static void round_trip(void **state) {
   MlirContext context = anas_context_create(false);
   int count;
   const struct anas_zoo_entry *const *entries = anas_zoo_table(&count);
-  assert_true(count >= 6);
+  assert_true(count >= 25);
   for (int i = 0; i < count; i++) {
     assert_string_equal(anas_zoo_names()[i], entries[i]->name);
     const struct anas_zoo_size *size = &entries[i]->reference;
@@ -118,6 +127,11 @@ static void errors(void **state) {
   assert_int_equal(anas_zoo_build("cnn", 3, 3, 3, 10, &model), ANAS_INVALID);
   assert_non_null(strstr(anas_error_message(), "network 'cnn' for 3x3x3 images"));
   assert_non_null(strstr(anas_error_message(), "avg_pool"));
+  assert_int_equal(anas_zoo_build("vit-ti/16", 32, 40, 3, 10, &model), ANAS_INVALID);
+  assert_non_null(strstr(anas_error_message(), "network 'vit-ti/16' for 32x40x3 images"));
+  assert_non_null(strstr(anas_error_message(), "multiples of 16"));
+  assert_int_equal(anas_zoo_build("vit-ti/15", 32, 32, 3, 10, &model), ANAS_NOT_FOUND);
+  assert_non_null(strstr(anas_error_message(), "did you mean 'vit-ti/16'"));
   assert_null(model);
 }
 

@@ -83,7 +83,7 @@ static void networks_train(void **state) {
     const char *name;
     int64_t side;
   } cases[] = {
-      {"cnn", 16}, {"resnet18", 32}, {"resnet18-plain", 16}, {"resnet50", 32}, {"b0", 32},
+      {"cnn", 16}, {"resnet18", 32}, {"resnet18-plain", 16}, {"resnet50", 32}, {"b0", 32}, {"vit-ti/4", 16},
   };
   (void)state;
   char *cache = scratch_create();
