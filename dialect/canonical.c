@@ -164,6 +164,14 @@ static bool is_transparent(const struct anas_node *node) {
          !node->def->deps && !node->def->params;
 }
 
+static bool has_defaults(const struct anas_node *node) {
+  for (int i = 0; i < node->def->num_attrs; i++) {
+    const struct anas_attr_def *def = &node->def->attrs[i];
+    if (!def->required && node->attr[i].present && !anas_attr_equal(def, &node->attr[i], &def->fallback)) return false;
+  }
+  return true;
+}
+
 static void hash_function(struct hasher *hasher, int index, const XXH128_canonical_t *args, XXH128_canonical_t *out);
 
 static void hash_op(struct hasher *hasher, int function_index, int index, XXH128_canonical_t *operands,
@@ -171,7 +179,8 @@ static void hash_op(struct hasher *hasher, int function_index, int index, XXH128
   const struct anas_function *function = &hasher->model->functions[function_index];
   const struct anas_node *node = &function->nodes[index];
   struct anas_strbuf bytes = {0};
-  if (node->def->commutative) qsort(operands, (size_t)node->num_operands, sizeof *operands, compare_digests);
+  if (node->def->commutative && has_defaults(node))
+    qsort(operands, (size_t)node->num_operands, sizeof *operands, compare_digests);
   anas_strbuf_addf(&bytes, "op %s{", node->def->name);
   add_attributes(&bytes, function, node);
   anas_strbuf_adds(&bytes, "}");

@@ -42,6 +42,13 @@ static void add_attributes(struct anas_strbuf *out, const struct anas_op_def *de
                        "    %%ints%d = irdl.any_of(%%ints%d_array, %%ints%d_list, %%ints%d_one)\n",
                        i, i, i, i, i, i, i);
       break;
+    case ANAS_ATTR_FLOAT: // 2 : i64 is a number too
+      anas_strbuf_addf(out,
+                       "    %%float%d_number = irdl.base \"#builtin.float\"\n"
+                       "    %%float%d_whole = irdl.base \"#builtin.integer\"\n"
+                       "    %%float%d = irdl.any_of(%%float%d_number, %%float%d_whole)\n",
+                       i, i, i, i, i);
+      break;
     case ANAS_ATTR_DIM:
       anas_strbuf_addf(out,
                        "    %%dim%d_constant = irdl.base \"#builtin.integer\"\n"

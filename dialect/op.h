@@ -204,7 +204,7 @@ struct anas_op_def {
   const struct anas_attr_def *attrs;
   int num_attrs;
   enum anas_linearity linearity;
-  bool commutative;
+  bool commutative; // operands may be exchanged while no optional attribute differs from its default
   bool synthesizable;
   bool batch_coupled; // in training, an example's result depends on the others (batch statistics)
   const char *onnx;   // operator name, null if the export composes several

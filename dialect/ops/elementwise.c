@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Elementwise arithmetic with numpy broadcasting: identity, add, mul and scalar_mul.
+// Elementwise arithmetic with numpy broadcasting: identity, none, add, mul, scalar_add and scalar_mul.
 #include "dialect/op_support.h"
-#include "dialect/train.h"
+#include "dialect/ops/dropout.h"
 
 #include <math.h>
 
@@ -45,7 +45,41 @@ static const struct anas_op_def identity = {
     .backward = identity_backward,
 };
 
+// ---- none
+
+static void no_deps(const struct anas_op *op, int which, const struct anas_shape *result, struct anas_dep *out) {
+  (void)result;
+  for (int i = 0; i < op->operand[which].rank; i++)
+    out[i] = (struct anas_dep){.kind = ANAS_DEP_NONE};
+}
+
+static const struct anas_op_def none = {
+    .name = "none",
+    .summary = "the value of the operand, without gradient and dependency",
+    .description = "Stops the gradient: nothing before it learns through it. For the properties its result depends on "
+                   "nothing; no path leads through it.",
+    .order = 0,
+    .num_operands = 1,
+    .linearity = ANAS_NEUTRAL,
+    .onnx = "Identity",
+    .samples = identity_samples,
+    .num_samples = ANAS_COUNT(identity_samples),
+    .shape = anas_shape_same,
+    .deps = no_deps,
+    .cost = free_of_charge,
+    .forward = identity_forward,
+};
+
 // ---- add, mul
+
+enum { LAYER_DROP_RATE, NUM_ADD_ATTRS };
+
+static const struct anas_attr_def add_attrs[NUM_ADD_ATTRS] = {
+    [LAYER_DROP_RATE] = {.name = "layer_drop_rate",
+                         .kind = ANAS_ATTR_FLOAT,
+                         .fallback = ANAS_FLOAT(0),
+                         .doc = "stochastic depth: probability that operand 0 of an example is dropped in training"},
+};
 
 static anas_status binary_shape(const struct anas_op *op, struct anas_shape *out) {
   char a[128], b[128];
@@ -55,21 +89,47 @@ static anas_status binary_shape(const struct anas_op *op, struct anas_shape *out
   return anas_shape_broadcast(op, out);
 }
 
+static anas_status add_shape(const struct anas_op *op, struct anas_shape *out) {
+  const struct anas_shape *first = &op->operand[0];
+  double rate = op->attr[LAYER_DROP_RATE].value.f;
+  struct anas_shape result = {0};
+  char a[128], b[128];
+  ANAS_RETURN_IF_ERROR(binary_shape(op, &result));
+  ANAS_RETURN_IF_ERROR(anas_check_rate(op, "layer_drop_rate", rate));
+  if (rate > 0 && (first->rank != result.rank || first->dim[0] != result.dim[0]))
+    return anas_fail(ANAS_INVALID,
+                     "operand 0 of 'anas.%s', tensor<%s>, must have the batch of the result, tensor<%s>, to be dropped "
+                     "by examples",
+                     op->def->name, anas_shape_text(first, a), anas_shape_text(&result, b));
+  out[0] = result;
+  return ANAS_OK;
+}
+
 static anas_status add_forward(struct anas_train *train, struct anas_train_op *op) {
-  return anas_train_emit(train, "add_fwd", op->operand, 2, NULL, &op->result);
+  double rate = op->op->attr[LAYER_DROP_RATE].value.f;
+  MlirValue in[] = {op->operand[0], op->operand[1]};
+  if (op->training && rate > 0) {
+    ANAS_RETURN_IF_ERROR(anas_emit_drop_examples(train, rate, in[0], &op->saved[0]));
+    in[0] = op->saved[0];
+  }
+  return anas_train_emit(train, "add_fwd", in, 2, NULL, &op->result);
 }
 
 // A broadcast operand receives the sum over the elements it was broadcast to.
 static anas_status add_backward(struct anas_train *train, struct anas_train_op *op) {
   for (int k = 0; k < 2; k++) {
     const struct anas_shape *operand = &op->op->operand[k];
+    MlirValue gradient = op->grad_result;
+    double rate = op->op->attr[LAYER_DROP_RATE].value.f;
     if (!op->need_operand[k]) continue;
+    if (k == 0 && rate > 0)
+      ANAS_RETURN_IF_ERROR(anas_emit_dropout_gradient(train, rate, op->saved[0], op->grad_result, &gradient));
     if (anas_shape_equal(operand, &op->result_type)) {
-      op->grad_operand[k] = op->grad_result;
+      op->grad_operand[k] = gradient;
       continue;
     }
     struct anas_attr attrs[] = {anas_attr_extents(operand)};
-    ANAS_RETURN_IF_ERROR(anas_train_emit(train, "sum_to", &op->grad_result, 1, attrs, &op->grad_operand[k]));
+    ANAS_RETURN_IF_ERROR(anas_train_emit(train, "sum_to", &gradient, 1, attrs, &op->grad_operand[k]));
   }
   return ANAS_OK;
 }
@@ -93,24 +153,37 @@ static anas_status mul_backward(struct anas_train *train, struct anas_train_op *
   return ANAS_OK;
 }
 
-static const struct anas_sample binary_samples[] = {
+static const struct anas_sample mul_samples[] = {
     {{"2x3x5x7xf32", "2x3x5x7xf32"}, "{}", "2x3x5x7xf32"},
     {{"2x5x3x7xf32", "2x1x1x7xf32"}, "{}", "2x5x3x7xf32"},
     {{"3x11xf32", "11xf32"}, "{}", "3x11xf32"},
     {{"2x1x5xf32", "1x3x1xf32"}, "{}", "2x3x5xf32"},
 };
 
+static const struct anas_sample add_samples[] = {
+    {{"2x3x5x7xf32", "2x3x5x7xf32"}, "{}", "2x3x5x7xf32"},
+    {{"2x5x3x7xf32", "2x1x1x7xf32"}, "{}", "2x5x3x7xf32"},
+    {{"3x11xf32", "11xf32"}, "{}", "3x11xf32"},
+    {{"2x1x5xf32", "1x3x1xf32"}, "{}", "2x3x5xf32"},
+    {{"9x3x5xf32", "9x3x5xf32"}, "{layer_drop_rate = 0.4 : f32}", "9x3x5xf32"},
+    {{"9x1x5xf32", "3x5xf32"}, "{layer_drop_rate = 0.4 : f32}", "9x3x5xf32"},
+};
+
 static const struct anas_op_def add = {
     .name = "add",
     .summary = "sum of two tensors, numpy broadcasting",
+    .description = "With `layer_drop_rate` = r, operand 0 is first dropped as by stoch_depth: in training, all of an "
+                   "example becomes zero with probability r, and grows by 1 / (1 - r) otherwise.",
     .order = 5,
     .num_operands = 2,
+    .attrs = add_attrs,
+    .num_attrs = NUM_ADD_ATTRS,
     .linearity = ANAS_LINEAR,
     .commutative = true,
     .onnx = "Add",
-    .samples = binary_samples,
-    .num_samples = ANAS_COUNT(binary_samples),
-    .shape = binary_shape,
+    .samples = add_samples,
+    .num_samples = ANAS_COUNT(add_samples),
+    .shape = add_shape,
     .forward = add_forward,
     .backward = add_backward,
 };
@@ -124,8 +197,8 @@ static const struct anas_op_def mul = {
     .linearity = ANAS_LINEAR,
     .commutative = true,
     .onnx = "Mul",
-    .samples = binary_samples,
-    .num_samples = ANAS_COUNT(binary_samples),
+    .samples = mul_samples,
+    .num_samples = ANAS_COUNT(mul_samples),
     .shape = binary_shape,
     .forward = mul_forward,
     .backward = mul_backward,
@@ -242,6 +315,65 @@ static const struct anas_op_def mul_sum_to = {
     .lower = mul_sum_to_lower,
 };
 
+// ---- scalar_add
+
+enum { SUMMAND, NUM_SCALAR_ADD_ATTRS };
+
+static const struct anas_attr_def scalar_add_attrs[NUM_SCALAR_ADD_ATTRS] = {
+    [SUMMAND] = {.name = "constant", .kind = ANAS_ATTR_FLOAT, .required = true, .doc = "the summand"},
+};
+
+static anas_status scalar_add_shape(const struct anas_op *op, struct anas_shape *out) {
+  ANAS_RETURN_IF_ERROR(anas_check_tensor(op, 1));
+  if (!isfinite(op->attr[SUMMAND].value.f))
+    return anas_fail(ANAS_INVALID, "attribute 'constant' of 'anas.%s' must be finite, got %g", op->def->name,
+                     op->attr[SUMMAND].value.f);
+  return anas_shape_same(op, out);
+}
+
+static anas_status scalar_add_forward(struct anas_train *train, struct anas_train_op *op) {
+  return anas_train_emit(train, "shift", op->operand, 1, op->op->attr, &op->result);
+}
+
+static const struct anas_sample scalar_add_samples[] = {
+    {{"2x3x5x7xf32"}, "{constant = 0.5 : f32}", "2x3x5x7xf32"},
+    {{"3x11xf32"}, "{constant = -2 : i64}", "3x11xf32"},
+};
+
+static const struct anas_op_def scalar_add = {
+    .name = "scalar_add",
+    .summary = "sum with a constant",
+    .order = 6,
+    .num_operands = 1,
+    .attrs = scalar_add_attrs,
+    .num_attrs = NUM_SCALAR_ADD_ATTRS,
+    .linearity = ANAS_LINEAR,
+    .samples = scalar_add_samples,
+    .num_samples = ANAS_COUNT(scalar_add_samples),
+    .shape = scalar_add_shape,
+    .forward = scalar_add_forward,
+    .backward = identity_backward,
+};
+
+static anas_status shift_lower(const struct anas_op *op, struct anas_lowering *l) {
+  int in[] = {anas_lower_operand(l, 0)};
+  struct anas_nest *nest = anas_lower_map(l, "shift", in, 1, anas_lower_result(l, 0));
+  int summand = anas_nest_f32(nest, op->attr[SUMMAND].value.f);
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.addf %%i0, %%v%d : f32", summand));
+  return ANAS_OK;
+}
+
+static const struct anas_op_def shift = {
+    .name = "shift",
+    .level = ANAS_TRAINING,
+    .summary = "y = x + constant",
+    .num_operands = 1,
+    .attrs = scalar_add_attrs,
+    .num_attrs = NUM_SCALAR_ADD_ATTRS,
+    .shape = anas_shape_same,
+    .lower = shift_lower,
+};
+
 // ---- scalar_mul
 
 enum { CONSTANT, NUM_SCALAR_ATTRS };
@@ -319,4 +451,5 @@ static const struct anas_op_def scale = {
     .lower = scale_lower,
 };
 
-ANAS_OP_FAMILY(elementwise, &identity, &add, &mul, &scalar_mul, &add_fwd, &mul_fwd, &sum_to, &mul_sum_to, &scale);
+ANAS_OP_FAMILY(elementwise, &identity, &none, &add, &mul, &scalar_add, &scalar_mul, &shift, &add_fwd, &mul_fwd, &sum_to,
+               &mul_sum_to, &scale);

@@ -37,6 +37,9 @@ static anas_status resolve_params(struct inliner *in, struct anas_network_op *op
                        op->op.def->name, op->path);
   for (int i = 0; i < op->num_params; i++)
     if (op->param[i].role == ANAS_TRAINABLE) op->need_grad = true;
+  if (op->num_params && !op->op.def->backward)
+    return anas_fail(ANAS_UNSUPPORTED, "'anas.%s' cannot be trained: it has parameters but no gradient",
+                     op->op.def->name);
   return ANAS_OK;
 }
 
@@ -53,7 +56,7 @@ static anas_status append_op(struct inliner *in, const struct anas_function *fun
   for (int i = 0; i < node->num_operands; i++) {
     op->operand[i] = operands[i];
     types[i] = *anas_network_type(network, operands[i]);
-    if (value_needs_grad(network, operands[i])) op->need_grad = true;
+    if (value_needs_grad(network, operands[i])) op->need_grad = node->def->backward != NULL;
   }
   ANAS_RETURN_IF_ERROR(anas_node_resolve(node, types, &op->op));
   ANAS_RETURN_IF_ERROR(op->op.def->shape(&op->op, results));

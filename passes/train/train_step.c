@@ -152,9 +152,6 @@ static anas_status backward_op(struct step *s, int o) {
   op->grad_result = s->grad[o + 1];
   for (int i = 0; i < from->op.num_operands; i++)
     op->need_operand[i] = from->operand[i] > 0 && s->network->ops[from->operand[i] - 1].need_grad;
-  if (!from->op.def->backward)
-    return anas_fail(ANAS_UNSUPPORTED, "'anas.%s' has no gradient, but parameters before it need one",
-                     from->op.def->name);
   ANAS_RETURN_IF_ERROR(from->op.def->backward(&s->train, op));
   for (int i = 0; i < from->op.num_operands; i++) {
     if (!op->need_operand[i] || mlirValueIsNull(op->grad_operand[i])) continue;

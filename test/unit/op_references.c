@@ -431,6 +431,7 @@ static double broadcast(const struct anas_shape *operand, const double *x, const
 
 ELEMENTWISE(identity, x)
 ELEMENTWISE(add, x + z)
+ELEMENTWISE(scalar_add, x + attr(op, "constant")->value.f)
 ELEMENTWISE(mul, x *z)
 ELEMENTWISE(relu, x > 0 ? x : 0)
 ELEMENTWISE(sigmoid, 1 / (1 + exp(-x)))
@@ -496,6 +497,10 @@ op_reference op_reference_find(const char *name) {
       {"transpose", transpose},
       {"param", param_value},
       {"scalar_mul", scalar_mul},
+      {"scalar_add", scalar_add},
+      {"none", identity},
+      {"stoch_depth", identity},
+      {"dropout", identity},
       {"layer_norm", layer_norm},
       {"group_norm", group_norm},
       {"einsum", einsum},

@@ -116,6 +116,23 @@ static void hash_sees_changes(void **state) {
   // two layers are not one layer used twice, whether the use is of its value or of its parameters
   expect_different(MAIN(CONV("%0", "%x", "c", "8 : i64") CONV("%1", "%x", "d", "8 : i64") ADD("%2", "%0", "%1"), "%2"),
                    MAIN(CONV("%0", "%x", "c", "8 : i64") ADD("%2", "%0", "%0"), "%2"));
+  // a dropped operand is not the other one; trained tensors of one shape are not one tensor
+#define DROP(out, a, b)                                                                                                \
+  "  " out " = \"anas.add\"(" a ", " b ") {layer_drop_rate = 0.1 : f32} : (" T ", " T ") -> " T "\n"
+  expect_different(MAIN(RELU("%0", "%x") DROP("%1", "%0", "%x"), "%1"),
+                   MAIN(RELU("%0", "%x") DROP("%1", "%x", "%0"), "%1"));
+  expect_different(MAIN(RELU("%0", "%x") DROP("%1", "%0", "%x"), "%1"),
+                   MAIN(RELU("%0", "%x") ADD("%1", "%0", "%x"), "%1"));
+#define PARAM(out, name, shape)                                                                                        \
+  "  " out " = \"anas.param\"() {anas.name = \"" name "\", shape = array<i64: " shape ">} : () -> tensor<*xf32>\n"
+#define PLUS(out, a, p) "  " out " = \"anas.add\"(" a ", " p ") : (" T ", tensor<*xf32>) -> " T "\n"
+  expect_different(
+      MAIN(PARAM("%p", "p", "8") PLUS("%0", "%x", "%p") PLUS("%1", "%0", "%p"), "%1"),
+      MAIN(PARAM("%p", "p", "8") PARAM("%q", "q", "8") PLUS("%0", "%x", "%p") PLUS("%1", "%0", "%q"), "%1"));
+  expect_different(MAIN(PARAM("%p", "p", "8") PLUS("%0", "%x", "%p"), "%0"),
+                   MAIN(PARAM("%p", "p", "1, 8") PLUS("%0", "%x", "%p"), "%0"));
+  expect_same(MAIN(PARAM("%p", "p", "8") PARAM("%q", "q", "8") PLUS("%0", "%x", "%p") PLUS("%1", "%0", "%q"), "%1"),
+              MAIN(PARAM("%q", "a", "8") PLUS("%0", "%x", "%q") PARAM("%p", "b", "8") PLUS("%1", "%0", "%p"), "%1"));
 #define BLOCK(name) FUNCTION("private ", name, CONV("%0", "%x", "c", "8 : i64"), "%0")
   expect_different(MAIN(CALL("%0", "a", "%x") CALL("%1", "a", "%0"), "%1") BLOCK("a"),
                    MAIN(CALL("%0", "a", "%x") CALL("%1", "b", "%0"), "%1") BLOCK("a") BLOCK("b"));

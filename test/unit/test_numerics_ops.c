@@ -26,6 +26,14 @@ static MlirContext context;
 
 // ---- forward
 
+// The training form draws random numbers.
+static bool is_random(const struct program *program) {
+  for (int i = 0; i < program->lowering->num_nests; i++)
+    for (int k = 0; k < program->lowering->nests[i]->num_in; k++)
+      if (program->lowering->nests[i]->in[k].buffer == program->seed) return true;
+  return false;
+}
+
 static void check_forward(const struct anas_op_def *def, const struct anas_sample *sample, bool training) {
   struct instance instance;
   struct program program;
@@ -33,6 +41,11 @@ static void check_forward(const struct anas_op_def *def, const struct anas_sampl
   op_reference reference = op_reference_find(def->name);
   instance_init(context, def, sample, &instance);
   program_init(context, &instance, training, false, &program);
+  if (is_random(&program)) { // dropout_masks and examples_are_dropped look at those
+    program_deinit(&program);
+    instance_deinit(&instance);
+    return;
+  }
   program_run(&program, &instance, NULL, 1, &memory);
   char text[128];
   assert_string_equal(anas_shape_text(anas_lower_shape(program.lowering, program.result), text), sample->result);
@@ -51,16 +64,6 @@ static void check_forward(const struct anas_op_def *def, const struct anas_sampl
   instance_deinit(&instance);
 }
 
-// Whether training drops elements at random: the definition is that of inference.
-static bool is_random(const struct anas_op_def *def, const struct anas_sample *sample) {
-  struct instance instance;
-  int rate = anas_op_attr_index(def, "rate");
-  instance_init(context, def, sample, &instance);
-  bool random = rate >= 0 && instance.op.attr[rate].value.f > 0;
-  instance_deinit(&instance);
-  return random;
-}
-
 static void forward_equals_definition(void **state) {
   (void)state;
   int count, checked = 0;
@@ -72,7 +75,7 @@ static void forward_equals_definition(void **state) {
       continue;
     }
     for (int i = 0; i < defs[d]->num_samples; i++, checked++) {
-      if (!is_random(defs[d], &defs[d]->samples[i])) check_forward(defs[d], &defs[d]->samples[i], true);
+      check_forward(defs[d], &defs[d]->samples[i], true);
       check_forward(defs[d], &defs[d]->samples[i], false);
     }
   }
@@ -286,6 +289,52 @@ static void dropout_masks(void **state) {
   instance_deinit(&instance);
 }
 
+// Whole examples are kept, grown, or dropped; at inference nothing happens. op: "add" adds operand 1 to it.
+static void check_dropped_examples(const char *op, const struct anas_sample *sample) {
+  enum { EXAMPLES = 4096, SIZE = 6 };
+  struct instance instance;
+  struct program program;
+  struct nest_memory memory;
+  instance_init(context, anas_op_find(op, strlen(op)), sample, &instance);
+  program_init(context, &instance, true, false, &program);
+  int kept[2] = {0}, same = 0;
+  bool mask[2][EXAMPLES];
+  for (int run = 0; run < 2; run++) {
+    program_run(&program, &instance, NULL, run, &memory);
+    const union nest_cell *y = nest_memory_buffer(&memory, program.result);
+    for (int n = 0; n < EXAMPLES; n++) {
+      const double *x = instance.value[0] + n * SIZE, *z = instance.op.num_operands > 1 ? instance.value[1] : NULL;
+      mask[run][n] = fabs(y[n * SIZE].f - (z ? z[n * SIZE] : 0) - x[0] / 0.75) < 1e-6;
+      kept[run] += mask[run][n];
+      for (int i = 0; i < SIZE; i++) {
+        double want = (mask[run][n] ? x[i] / 0.75 : 0) + (z ? z[n * SIZE + i] : 0);
+        assert_true(fabs(y[n * SIZE + i].f - want) < 1e-6);
+      }
+    }
+    nest_memory_deinit(&memory);
+  }
+  // Binomial with 4096 draws: five standard deviations are 0.034.
+  for (int run = 0; run < 2; run++)
+    assert_true(fabs((double)kept[run] / EXAMPLES - 0.75) < 0.034);
+  for (int n = 0; n < EXAMPLES; n++)
+    same += mask[0][n] == mask[1][n];
+  assert_true(fabs((double)same / EXAMPLES - (0.75 * 0.75 + 0.25 * 0.25)) < 0.04); // independent of each other
+  program_deinit(&program);
+  program_init(context, &instance, false, false, &program);
+  assert_false(is_random(&program));
+  program_deinit(&program);
+  instance_deinit(&instance);
+}
+
+static void examples_are_dropped(void **state) {
+  (void)state;
+  static const struct anas_sample one = {{"4096x2x3xf32"}, "{rate = 0.25 : f32}", "4096x2x3xf32"};
+  static const struct anas_sample two = {
+      {"4096x2x3xf32", "4096x2x3xf32"}, "{layer_drop_rate = 0.25 : f32}", "4096x2x3xf32"};
+  check_dropped_examples("stoch_depth", &one);
+  check_dropped_examples("add", &two);
+}
+
 static void batch_norm_averages(void **state) {
   (void)state;
   static const struct anas_sample sample = {{"5x3x2x7xf32"}, "{momentum = 0.75 : f64}", "5x3x2x7xf32"};
@@ -371,6 +420,10 @@ static void check_dependencies(const struct anas_op_def *def, int sample) {
     struct anas_dep deps[ANAS_MAX_RANK] = {0};
     const struct anas_shape *type = &instance.type[input];
     claimed_dependencies(&instance, input, deps);
+    if (deps[0].kind == ANAS_DEP_NONE) { // the value passes, but nothing may be learned through it
+      assert_null(def->backward);
+      continue;
+    }
     for (int64_t e = 0; e < anas_shape_elements(type); e++) {
       int64_t x[ANAS_MAX_RANK], y[ANAS_MAX_RANK];
       double saved = instance.value[input][e];
@@ -442,6 +495,7 @@ int main(void) {
       cmocka_unit_test(dependencies_equal_execution),
       cmocka_unit_test(every_pooling_geometry),
       cmocka_unit_test(dropout_masks),
+      cmocka_unit_test(examples_are_dropped),
       cmocka_unit_test(batch_norm_averages),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

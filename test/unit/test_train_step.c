@@ -111,6 +111,36 @@ static void unneeded_gradients_are_left_out(void **state) {
   mlirContextDestroy(context);
 }
 
+// Nothing learns through anas.none, whose value passes all the same; a parameter that is a value of its own does learn.
+static void gradients_stop(void **state) {
+  (void)state;
+  static const char text_of_net[] =
+      "func.func @main(%x: tensor<?x6x4x1xf32>) -> tensor<?x3xf32> {\n"
+      "  %0 = \"anas.flatten\"(%x) : (tensor<?x6x4x1xf32>) -> tensor<?x24xf32>\n"
+      "  %1 = \"anas.dense\"(%0) {anas.name = \"frozen\", features = 5 : i64} : (tensor<?x24xf32>) -> tensor<?x5xf32>\n"
+      "  %2 = \"anas.none\"(%1) : (tensor<?x5xf32>) -> tensor<?x5xf32>\n"
+      "  %3 = \"anas.param\"() {anas.name = \"shift\", shape = [1, 5]} : () -> tensor<1x5xf32>\n"
+      "  %4 = \"anas.add\"(%2, %3) : (tensor<?x5xf32>, tensor<1x5xf32>) -> tensor<?x5xf32>\n"
+      "  %5 = \"anas.dense\"(%4) {anas.name = \"head\", features = 3 : i64} : (tensor<?x5xf32>) -> tensor<?x3xf32>\n"
+      "  return %5 : tensor<?x3xf32>\n"
+      "}\n";
+  MlirContext context = anas_context_create(false);
+  MlirModule module;
+  if (fixture_train_step(context, text_of_net, &module) != ANAS_OK) fail_msg("%s", anas_error_message());
+  struct anas_strbuf text = {0};
+  anas_operation_text(mlirModuleGetOperation(module), &text);
+  int updates = 0, filters = 0;
+  for (char *at = text.data; (at = strstr(at, "\"anas.sgd\"")); at++)
+    updates++;
+  for (char *at = text.data; (at = strstr(at, "\"anas.dense_bwd_filter\"")); at++)
+    filters++;
+  assert_int_equal(updates, 3); // kernel and bias of the head, and the shift
+  assert_int_equal(filters, 1);
+  anas_strbuf_deinit(&text);
+  mlirModuleDestroy(module);
+  mlirContextDestroy(context);
+}
+
 // ---- refusals
 
 static MlirLogicalResult keep_message(MlirDiagnostic diagnostic, void *buffer) {
@@ -167,6 +197,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(gradients_of_a_network),
       cmocka_unit_test(unneeded_gradients_are_left_out),
+      cmocka_unit_test(gradients_stop),
       cmocka_unit_test(what_cannot_be_trained),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
