@@ -249,6 +249,36 @@ static void test_enumeration_is_exhaustive(void **state) {
   anas_alphabet_deinit(&alphabet);
 }
 
+// Linear and exponential: refuting a depth that is out of reach costs greedy at most the alphabet for every op, and the
+// enumerations every well-typed chain.
+static void test_growth(void **state) {
+  (void)state;
+  struct anas_node f1[6];
+  test_f1_layers(f1);
+  struct anas_target target = slice_target(2, f1);
+  target.depth = 100;
+  target.require_mixing = true;
+  struct anas_value_source source = source_of(f1 + 3, 2, false);
+  struct anas_alphabet alphabet;
+  anas_alphabet_init(&alphabet, &source, ANAS_VALUES_TEST, false);
+  int64_t before[ANAS_RANDOM_ENUM + 1] = {0};
+  for (int length = 1; length <= 3; length++)
+    for (int method = ANAS_PROGRESSIVE; method <= ANAS_RANDOM_ENUM; method++) {
+      struct anas_synthesis_effort effort;
+      struct anas_synthesis_options opts = options((enum anas_synthesis_method)method, length);
+      opts.effort = &effort;
+      struct anas_synthesis_result result;
+      assert_int_equal(synthesize(&target, f1 + 3, 2, &opts, 1, &result), ANAS_INFEASIBLE);
+      assert_false(effort.out_of_budget);
+      if (method == ANAS_PROGRESSIVE)
+        assert_true(effort.candidates <= (int64_t)alphabet.count * length);
+      else if (length > 1)
+        assert_true(effort.candidates > before[method] * alphabet.count / 3);
+      before[method] = effort.candidates;
+    }
+  anas_alphabet_deinit(&alphabet);
+}
+
 // ---- every method
 
 static void test_budget(void **state) {
@@ -464,6 +494,7 @@ int main(void) {
       cmocka_unit_test(test_product_of_values),
       cmocka_unit_test(test_permutation),
       cmocka_unit_test(test_enumeration_is_exhaustive),
+      cmocka_unit_test(test_growth),
       cmocka_unit_test(test_budget),
       cmocka_unit_test(test_contexts_of_every_method),
       cmocka_unit_test(test_baselines),
