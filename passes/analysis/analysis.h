@@ -7,6 +7,13 @@
 #include "dialect/model.h"
 #include "passes/analysis/reads.h"
 
+// A chain that grows op by op carries (shape, struct anas_depth_state, struct anas_reads): reads.h has the exact state
+// behind mixing, in constant space, and one transfer function an op:
+//   anas_reads_of_input(&input, &reads);                               // once
+//   anas_reads_append(&reads, &op, 0, &result, arena, &after);         // per op; arena may be null
+//   anas_reads_mixing(&after, &mixing);                                // where the property is needed
+// This replaces anas_mixing_of_op followed by anas_mixing_compose, which is the weaker published composition.
+
 // Pairing of input dimension i (row) with output dimension j (column), ordered by strength (spec 2.4).
 enum anas_pairing { ANAS_PAIR_NONE = 0, ANAS_PAIR_ONE = 1, ANAS_PAIR_MANY = 2, ANAS_PAIR_ALL = 3 };
 
@@ -65,6 +72,10 @@ struct anas_property_options {
   // (docs/properties.md): for comparison with published numbers. Does not use the cache.
   bool strict_reference;
   struct anas_property_cache *cache; // null: none
+  // If not null, called for every function, result and argument; reads is null where there is no dependency, and lives
+  // until the call returns. Not in the strict reference.
+  void (*on_reads)(void *context, int function, int result, int arg, const struct anas_reads *reads);
+  void *context;
 };
 // Infers properties of every function (shapes must have been inferred). out has model->num_functions entries. Null
 // options: the defaults.

@@ -269,6 +269,12 @@ static void report(const struct anas_function *function, const struct anas_summa
     }
 }
 
+static void show_reads(const struct anas_property_options *options, int function, const struct anas_summary *summary) {
+  for (int r = 0; r < summary->num_results; r++)
+    for (int a = 0; a < summary->num_args; a++)
+      options->on_reads(options->context, function, r, a, summary->relations[r * summary->num_args + a].reads);
+}
+
 anas_status anas_infer_properties_with(const struct anas_model *model, const struct anas_property_options *options,
                                        struct anas_properties *out) {
   if (options && options->strict_reference) return anas_infer_properties_strictly(model, out);
@@ -281,8 +287,10 @@ anas_status anas_infer_properties_with(const struct anas_model *model, const str
   anas_status status = ANAS_OK;
   for (int f = 0; f < model->num_functions && status == ANAS_OK; f++)
     status = summarise(&inference, f);
-  for (int f = 0; f < model->num_functions && status == ANAS_OK; f++)
+  for (int f = 0; f < model->num_functions && status == ANAS_OK; f++) {
     report(&model->functions[f], inference.summaries[f], &out[f]);
+    if (options && options->on_reads) show_reads(options, f, inference.summaries[f]);
+  }
   anas_strbuf_deinit(&inference.scratch);
   free(inference.open);
   free(inference.summaries);

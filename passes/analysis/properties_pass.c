@@ -67,10 +67,41 @@ static void attach(struct anas_model *model, const struct anas_properties *prope
   anas_strbuf_deinit(&text);
 }
 
+// anas.reads: [result][argument] a list of texts, one for each dimension of the argument.
+struct reads_text {
+  struct anas_model *model;
+  struct anas_strbuf text;
+};
+
+static void add_reads(void *context, int index, int result, int arg, const struct anas_reads *reads) {
+  struct reads_text *r = context;
+  struct anas_function *function = &r->model->functions[index];
+  anas_strbuf_adds(&r->text, arg ? ", [" : result ? ", [[" : "[[[");
+  for (int i = 0; i < function->arg[arg].rank; i++) {
+    anas_strbuf_adds(&r->text, i ? ", \"" : "\"");
+    if (reads)
+      anas_reads_text(reads, i, &r->text);
+    else
+      anas_strbuf_adds(&r->text, "nothing");
+    anas_strbuf_adds(&r->text, "\"");
+  }
+  anas_strbuf_adds(&r->text, arg + 1 < function->num_args ? "]" : "]]");
+  if (result + 1 < function->num_results || arg + 1 < function->num_args) return;
+  anas_strbuf_adds(&r->text, "]");
+  anas_function_set_extra(r->model, function, "anas.reads", anas_strbuf_text(&r->text));
+  anas_strbuf_clear(&r->text);
+}
+
 static anas_status run(MlirModule module, const struct anas_pass_options *options) {
   struct anas_property_options how = {.strict_reference = anas_option_bool(options, "strict-reference")};
+  struct reads_text reads = {0};
   struct anas_model *model;
   ANAS_RETURN_IF_ERROR(anas_model_import(module, &model));
+  reads.model = model;
+  if (anas_option_bool(options, "reads") && !how.strict_reference) {
+    how.on_reads = add_reads;
+    how.context = &reads;
+  }
   struct anas_properties *properties = anas_calloc((size_t)model->num_functions + 1, sizeof *properties);
   anas_status status = anas_model_infer_shapes(model);
   if (status == ANAS_OK) status = anas_infer_properties_with(model, &how, properties);
@@ -78,6 +109,7 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
     attach(model, properties);
     status = anas_model_write_back(model, module);
   }
+  anas_strbuf_deinit(&reads.text);
   free(properties);
   anas_model_destroy(model);
   return status;
@@ -86,6 +118,7 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
 static const struct anas_pass_option properties_options[] = {
     {"strict-reference", ANAS_OPTION_BOOL, "false",
      "compose mixing and count depth as the reference implementation does"},
+    {"reads", ANAS_OPTION_BOOL, "false", "also write the positions of arguments that results read, as anas.reads"},
     {0},
 };
 

@@ -61,6 +61,11 @@ void anas_reads_join(struct anas_reads *into, const struct anas_reads *other, st
 struct anas_mixing;
 void anas_reads_mixing(const struct anas_reads *reads, struct anas_mixing *out);
 
+struct anas_strbuf;
+// The positions of one input dimension for people, y0, y1... being the coordinates of the element: "2*y1-1..2*y1+1"
+// (cut off at the border, and further if it says so), "all", "nothing", "table y1 y2".
+void anas_reads_text(const struct anas_reads *reads, int row, struct anas_strbuf *out);
+
 // Positions of input dimension 'row' that the element at index vector y reads, as bits ORed into out: the definition,
 // for tests and tables.
 void anas_reads_positions(const struct anas_reads *reads, int row, const int64_t *y, uint64_t *out);

@@ -208,6 +208,17 @@ static int value_of_type(struct builder *b, const struct anas_shape *type) {
   return b->num_values - 1;
 }
 
+// An image, sequence or row of random extents: what samples are too small for.
+static struct anas_shape random_input(struct anas_rng *rng) {
+  for (;;) {
+    struct anas_shape shape = {.rank = 2 + below(rng, 3), .dim = {2 + below(rng, 2)}};
+    for (int d = 1; d < shape.rank - 1; d++)
+      shape.dim[d] = 1 + below(rng, shape.rank == 3 ? 32 : 10);
+    shape.dim[shape.rank - 1] = 1 + below(rng, shape.rank == 2 ? 24 : 6);
+    if (anas_shape_elements(&shape) <= GRAPH_MAX_ELEMENTS) return shape;
+  }
+}
+
 static bool choose_operands(struct builder *b, const struct template *template, bool as_sampled,
                             struct anas_node *node) {
   node->num_operands = template->num_operands;
@@ -322,6 +333,10 @@ static void build_function(struct builder *b, const char *name, int max_ops, int
   b->num_values = 0;
   function_of(b)->is_private = callee < 0 && strcmp(name, "main") != 0;
   int ops = 1 + below(b->rng, max_ops);
+  if (chance(b->rng, 60)) {
+    struct anas_shape input = random_input(b->rng);
+    value_of_type(b, &input);
+  }
   bool called = callee < 0;
   for (int tries = 0; (tries < MAX_TRIES && function_of(b)->num_nodes < ops) || !function_of(b)->num_nodes; tries++) {
     if (!called && chance(b->rng, 20))
