@@ -32,8 +32,10 @@ static double *run_op(MlirContext context, const struct anas_op *op, const struc
     bool ones =
         param >= 0 && instance.param[param].init.kind == ANAS_INIT_CONSTANT && instance.param[param].init.value == 1;
     int64_t count = anas_shape_elements(&instance.type[i]);
+    // A value through which nothing is learned counts as constant, whatever it is: dependencies are derivatives.
+    bool given = param < 0 && op->def->backward;
     instance.value[i] =
-        param < 0 ? copy(operands[i], count) : random_values(count, ones ? 1 : 0, ones ? 0.5 : 1, seed + (uint64_t)i);
+        given ? copy(operands[i], count) : random_values(count, ones ? 1 : 0, ones ? 0.5 : 1, seed + (uint64_t)i);
   }
   program_init(context, &instance, false, false, &program);
   program_run(&program, &instance, NULL, 1, &memory);
