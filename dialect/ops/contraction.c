@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // General contractions of two operands at training level: any labels, batch labels included.
 //
-// The code generators want a loop with stride 1 in the result and in one operand and none in the other. Where the
-// result's last label lies elsewhere in its operand (the keys of query times transposed keys), the operand is packed
-// with that label last, which costs as much as one row of the product.
+// The code generators want a loop with stride 1 in the result and none in one operand; in the other, either that loop
+// has stride 1 too or the only loop summed over has (query times transposed keys: they transpose what they read). Where
+// both lie elsewhere, the operand is copied with the result's last label last, which costs as much as a row of the
+// product.
 #include "dialect/ops/contraction.h"
 
 #include "dialect/op_support.h"
@@ -12,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MIN_ROWS_TO_PACK 4
+#define MIN_ROWS_TO_PACK 8
 
 enum { EQUATION, SHAPE, NUM_ATTRS };
 
@@ -98,6 +99,26 @@ static anas_status contraction_shape(const struct anas_op *op, struct anas_shape
 
 // ---- loop nests
 
+// True if the labels that are summed are the last dimensions of an operand and neighbours in the other: one loop.
+static bool sums_last(const struct anas_equation *equation, int operand) {
+  int other = 1 - operand, rank = equation->rank[operand], summed = 0, first = -1;
+  for (int t = 0; t < 2; t++)
+    for (int d = 0; d < equation->rank[t]; d++) {
+      int label = equation->label[t][d];
+      if (anas_equation_find(equation, ANAS_EQUATION_RESULT, label) >= 0) continue;
+      if (anas_equation_find(equation, 1 - t, label) < 0) return false;
+      summed += t == operand;
+    }
+  for (int i = 0; i < summed; i++) {
+    int at = anas_equation_find(equation, other, equation->label[operand][rank - summed + i]);
+    if (at < 0 || (i && at != first + i)) return false;
+    if (!i) first = at;
+    if (anas_equation_find(equation, ANAS_EQUATION_RESULT, equation->label[operand][rank - summed + i]) >= 0)
+      return false;
+  }
+  return summed > 0;
+}
+
 // The operand whose last dimension should be the result's last label: the only one that has it, at another place, and
 // used for several rows. -1: none.
 static int operand_to_pack(const struct anas_equation *equation) {
@@ -113,7 +134,7 @@ static int operand_to_pack(const struct anas_equation *equation) {
   bool contiguous = true;
   for (int d = at[packed] + 1; d < equation->rank[packed]; d++)
     contiguous = contiguous && equation->extent[equation->label[packed][d]] == 1;
-  if (contiguous) return -1;
+  if (contiguous || sums_last(equation, packed)) return -1;
   int64_t rows = 1;
   for (int d = 0; d < equation->rank[1 - packed]; d++) {
     int label = equation->label[1 - packed][d];

@@ -39,11 +39,13 @@ static bool choose_lane(struct anas_contraction *plan) {
   plan->lane = -1;
   for (int l = 0; l < nest->num_loops; l++) {
     int64_t s0 = nest->operand[0].stride[l], s1 = nest->operand[1].stride[l];
-    if (nest->operand[2].stride[l] != 1 || s0 + s1 != 1 || s0 * s1 != 0) continue;
+    if (nest->operand[2].stride[l] != 1 || s0 * s1 != 0 || s0 + s1 == 0) continue;
+    int a = s0 == 0 ? 0 : 1;
+    if (s0 + s1 != 1 && !anas_contraction_transposable(nest, a, 1 - a, l)) continue;
     if (plan->lane >= 0 && nest->extent[plan->lane] >= nest->extent[l]) continue;
     plan->lane = l;
-    plan->a = s0 == 0 ? 0 : 1;
-    plan->b = 1 - plan->a;
+    plan->a = a;
+    plan->b = 1 - a;
   }
   plan->c = 2;
   return plan->lane >= 0;

@@ -5,9 +5,10 @@
 
 #include "passes/cpu/nest.h"
 
-// Loops by role. The lane loop has stride 1 in B and C and 0 in A. Rows: 0 in B. Columns: 0 in A. Batch: in all three.
-// A register tile is rows x vectors accumulators; rows come from the tiles of the row loops, vectors from consecutive
-// parts of the lane loop or, if that is a single vector, from the column loop `spread`.
+// Loops by role. The lane loop has stride 1 in B and C and 0 in A; if not 1 in B, a copy of B is transposed. Rows: 0 in
+// B. Columns: 0 in A. Batch: in all three. A register tile is rows x vectors accumulators; rows come from the tiles of
+// the row loops, vectors from consecutive parts of the lane loop or, if that is a single vector, from the column loop
+// `spread`.
 enum anas_level_kind { ANAS_LEVEL_BATCH, ANAS_LEVEL_ROWS, ANAS_LEVEL_CHUNK, ANAS_LEVEL_COLUMN, ANAS_LEVEL_LANE };
 
 struct anas_level { // a loop over tiles outside the reduction
@@ -45,6 +46,12 @@ struct anas_contraction {
   struct anas_level inner[ANAS_CPU_LOOPS]; // loops inside it, after the fill
   struct anas_cpu_nest split_nest;         // `nest` if reduction loops had to be split
   int fill_loop;                           // slab loop, -1: fill everything at once
+
+  // Copies that every reduction block of a chunk makes of what its tiles read (contraction_pack.c). B: step by step,
+  // `vectors` whole vectors a step. A: tile by tile of rows, step by step; row r of a chunk, if a tile starts there, is
+  // at r * a_stride, a step is a_pitch.
+  bool pack_a, pack_b;
+  int64_t a_elements, b_elements, a_pitch, a_stride;
 };
 
 #define ANAS_PARALLEL_MACS 200000.0 // fewer are not worth a second thread
@@ -52,6 +59,21 @@ struct anas_contraction {
 // The steps of planning: register tile; reduction blocks and loop order.
 void anas_contraction_tile(struct anas_contraction *plan, const struct anas_cpu_target *target);
 void anas_contraction_order(struct anas_contraction *plan);
+
+// ---- copies (contraction_pack.c)
+
+// Whether loop `lane`, not contiguous in operand b, can be the lane loop because a copy of b transposes it.
+bool anas_contraction_transposable(const struct anas_cpu_nest *nest, int a, int b, int lane);
+// Which operands to copy, after the register tile and the stream are chosen; how large the copies are, at the end.
+void anas_contraction_packing(struct anas_contraction *plan);
+void anas_contraction_packed_sizes(struct anas_contraction *plan);
+// An array on the stack; to be called at the top of the function.
+MlirValue anas_contraction_stack(struct anas_code *code, int64_t elements);
+// Copy of the panel of B, or the chunk of A, that starts at `from` in `source`; count: steps, null for k_block of them.
+void anas_contraction_pack_b(struct anas_code *code, const struct anas_contraction *plan, MlirValue source,
+                             struct anas_address from, MlirValue to, int vectors, int last_lanes, MlirValue count);
+void anas_contraction_pack_a(struct anas_code *code, const struct anas_contraction *plan, MlirValue source,
+                             struct anas_address from, MlirValue to, MlirValue chunk_lower, MlirValue count);
 
 // False if the nest is no contraction this emitter takes.
 bool anas_contraction_plan(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,

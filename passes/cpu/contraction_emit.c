@@ -14,8 +14,9 @@ struct emitter {
   MlirValue begin, end; // the range
   MlirValue streamed;   // sum of the indices of the stream loops, null: there are none
   MlirValue flat[ANAS_CPU_OPERANDS];
-  MlirValue chunk_lower; // null: the chunk loop starts at 0 and is not cut
-  MlirValue lane_step;   // null: the only one
+  MlirValue packed_a, packed_b; // the copies, null if there are none
+  MlirValue chunk_lower;        // null: the chunk loop starts at 0 and is not cut
+  MlirValue lane_step;          // null: the only one
   // The tile being emitted.
   int vectors;
   int last_lanes; // active lanes of the last vector
@@ -55,7 +56,8 @@ static int row_offsets(const struct emitter *e, int o, int64_t *out) {
   out[0] = 0;
   for (int i = 0; i < plan->num_rows; i++) {
     int loop = plan->row[i], before = num;
-    int64_t tile = e->rows[loop], stride = plan->nest->operand[o].stride[loop];
+    bool packed = o == plan->a && plan->pack_a;
+    int64_t tile = e->rows[loop], stride = packed ? 1 : plan->nest->operand[o].stride[loop];
     // The slowest loop stays outermost in the numbering, so that neighbours in memory are neighbours in the tile.
     for (int r = before - 1; r >= 0; r--)
       for (int64_t t = tile - 1; t >= 0; t--)
@@ -179,6 +181,38 @@ static void emit_rows(struct emitter *e, int position, struct place place) {
   if (cut) anas_code_end(code, &branch, 0, NULL);
 }
 
+// The rows of a chunk in one reduction block, from copies of A and B if the plan says so.
+static void emit_chunk(struct emitter *e, struct place place) {
+  const struct anas_contraction *plan = e->plan;
+  if (!plan->pack_a && !plan->pack_b) {
+    emit_rows(e, plan->num_rows > 0 ? plan->chunk_at : 0, place);
+    return;
+  }
+  struct anas_cpu_nest nest = *plan->nest; // strides of the copies
+  struct anas_contraction inner = *plan;
+  MlirValue a = e->flat[plan->a], b = e->flat[plan->b];
+  int k = plan->k[plan->k_split];
+  inner.nest = &nest;
+  if (plan->pack_b) {
+    anas_contraction_pack_b(e->code, plan, b, place.b, e->packed_b, e->vectors, e->last_lanes, e->k_count);
+    nest.operand[plan->b].stride[k] = (int64_t)e->vectors * plan->lanes;
+    e->flat[plan->b] = e->packed_b;
+    place.b = (struct anas_address){{0}, 0};
+  }
+  if (plan->pack_a) {
+    anas_contraction_pack_a(e->code, plan, a, place.a, e->packed_a, e->chunk_lower, e->k_count);
+    nest.operand[plan->a].stride[k] = plan->a_pitch;
+    nest.operand[plan->a].stride[plan->row[0]] = plan->a_stride;
+    e->flat[plan->a] = e->packed_a;
+    place.a = anas_address_step(e->code, (struct anas_address){{0}, 0}, e->chunk_lower, -plan->a_stride);
+  }
+  e->plan = &inner;
+  emit_rows(e, plan->num_rows > 0 ? plan->chunk_at : 0, place);
+  e->plan = plan;
+  e->flat[plan->a] = a;
+  e->flat[plan->b] = b;
+}
+
 // Reduction loops outside the rows. done: sum of the block indices so far, null if there was no such loop.
 static void emit_blocks(struct emitter *e, int level, struct place place, MlirValue done) {
   const struct anas_contraction *plan = e->plan;
@@ -190,7 +224,7 @@ static void emit_blocks(struct emitter *e, int level, struct place place, MlirVa
     e->first_block = mlirValueIsNull(done)
                          ? (MlirValue){0}
                          : anas_code_compare(code, false, ANAS_CMPI_EQ, done, anas_code_index(code, 0));
-    emit_rows(e, plan->num_rows > 0 ? plan->chunk_at : 0, place);
+    emit_chunk(e, place);
     return;
   }
   int64_t step = is_split ? plan->k_block : 1;
@@ -205,7 +239,7 @@ static void emit_blocks(struct emitter *e, int level, struct place place, MlirVa
       e->k_count = anas_code_min(code, left, anas_code_index(code, step));
     }
     e->first_block = anas_code_compare(code, false, ANAS_CMPI_EQ, done, anas_code_index(code, 0));
-    emit_rows(e, plan->num_rows > 0 ? plan->chunk_at : 0, place);
+    emit_chunk(e, place);
   }
   anas_code_end(code, &scope, 0, NULL);
 }
@@ -326,5 +360,7 @@ void anas_contraction_emit(struct anas_code *code, const struct anas_contraction
   for (int o = 0; o < plan->nest->num_operands; o++)
     e.flat[o] = anas_code_flatten(code, operand[o].memref, operand[o].elements, operand[o].element);
   struct place place = {{{0}, operand[plan->a].offset}, {{0}, operand[plan->b].offset}, {{0}, operand[plan->c].offset}};
+  if (plan->pack_a) e.packed_a = anas_contraction_stack(code, plan->a_elements);
+  if (plan->pack_b) e.packed_b = anas_contraction_stack(code, plan->b_elements);
   emit_stream(&e, 0, place);
 }

@@ -24,7 +24,7 @@
 static void choose_reduction_blocks(struct anas_contraction *plan) {
   int first = plan->stream;
   const struct anas_cpu_nest *nest = plan->nest;
-  bool packed = plan->num_k == 0 ||
+  bool packed = plan->num_k == 0 || plan->pack_b ||
                 nest->operand[plan->b].stride[plan->k[plan->num_k - 1]] <= 2 * (int64_t)plan->vectors * plan->lanes;
   int64_t most = (int64_t)((packed ? PANEL_BYTES : LOOSE_PANEL_BYTES) / (4.0 * plan->vectors * plan->lanes)), steps = 1;
   plan->k_split = first;
@@ -270,7 +270,7 @@ static void choose_stream(struct anas_contraction *plan) {
   for (int l = 0; l < nest->num_loops; l++)
     extent[l] = (double)nest->extent[l];
   if (plan->num_k == 0 || plan->num_batch > 0 || anas_cpu_needs_fill(nest) ||
-      footprint(plan, plan->c, extent) > STREAM_RESULT_BYTES ||
+      nest->operand[plan->b].stride[plan->lane] != 1 || footprint(plan, plan->c, extent) > STREAM_RESULT_BYTES ||
       footprint(plan, plan->a, extent) + footprint(plan, plan->b, extent) <= CHUNK_BYTES)
     return;
   int i = 0;
@@ -307,9 +307,11 @@ static void stream_levels(struct anas_contraction *plan) {
 
 void anas_contraction_order(struct anas_contraction *plan) {
   choose_stream(plan);
+  anas_contraction_packing(plan);
   choose_reduction_blocks(plan);
   if (plan->stream)
     stream_levels(plan);
   else
     choose_levels(plan);
+  anas_contraction_packed_sizes(plan);
 }

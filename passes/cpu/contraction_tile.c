@@ -89,7 +89,7 @@ void anas_contraction_tile(struct anas_contraction *plan, const struct anas_cpu_
   int64_t blocks = (nest->extent[plan->lane] + plan->lanes - 1) / plan->lanes;
   for (int vectors = 1; vectors <= MAX_VECTORS && vectors <= blocks; vectors++)
     search_rows(&search, plan->num_rows - 1, 1, false, vectors, -1);
-  if (blocks > 1) return;
+  if (blocks > 1 || nest->operand[plan->b].stride[plan->lane] != 1) return;
   for (int i = 0; i < plan->num_columns; i++)
     for (int vectors = 2; vectors <= MAX_VECTORS; vectors++)
       if (nest->extent[plan->column[i]] % vectors == 0)

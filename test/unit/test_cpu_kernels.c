@@ -466,13 +466,40 @@ static void matrix_products(void **state) {
     for (int fill = 0; fill < 2; fill++) {
       contraction(a, b, c, "m, k", "k, n", "m, n", "m, n, k", "ppr", k, fill);
       contraction(at, b, c, "k, m", "k, n", "m, n", "m, n, k", "ppr", k, fill);
-      contraction(b, a, c, "k, n", "m, k", "m, n", "m, n, k", "ppr", k, fill);  // lanes in the first operand
-      contraction(a, bt, c, "m, k", "n, k", "m, n", "m, n, k", "ppr", k, fill); // dot products: no lane loop
+      contraction(b, a, c, "k, n", "m, k", "m, n", "m, n, k", "ppr", k, fill); // lanes in the first operand
+      contraction(a, bt, c, "m, k", "n, k", "m, n", "m, n, k", "ppr", k,
+                  fill); // with few rows dot products: no lane loop
     }
   }
   contraction("3x2x7x5xf32", "3x2x5x19xf32", "3x7x2x19xf32", "n, h, m, k", "n, h, k, c", "n, m, h, c", "n, h, m, c, k",
               "ppppr", 5, true);
   contraction("300x8xf32", "300x24xf32", "8x24xf32", "k, m", "k, n", "m, n", "m, n, k", "ppr", 300, true);
+}
+
+// Products of heads: operands [n][token][head][d], weights [n][head][query][key]. Large cases copy panels and chunks.
+static void attention_products(void **state) {
+  (void)state;
+  static const int sizes[][5] = {// batch, heads, queries, keys, d
+                                 {2, 3, 9, 7, 5},    {1, 2, 17, 33, 16},  {2, 2, 40, 35, 20},
+                                 {3, 1, 8, 100, 70}, {1, 3, 110, 97, 33}, {2, 1, 29, 130, 64}};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    const int *s = sizes[i];
+    FORMAT(q, "%dx%dx%dx%dxf32", s[0], s[2], s[1], s[4]);
+    FORMAT(k, "%dx%dx%dx%dxf32", s[0], s[3], s[1], s[4]);
+    FORMAT(w, "%dx%dx%dx%dxf32", s[0], s[1], s[2], s[3]);
+    for (int fill = 0; fill < 2; fill++) {
+      contraction(q, k, w, "b, q, h, d", "b, k, h, d", "b, h, q, k", "b, h, q, k, d", "ppppr", s[4], fill);
+      contraction(w, k, q, "b, h, q, k", "b, k, h, d", "b, q, h, d", "b, q, h, d, k", "ppppr", s[3], fill);
+      contraction(w, q, k, "b, h, q, k", "b, q, h, d", "b, k, h, d", "b, k, h, d, q", "ppppr", s[2], fill);
+    }
+  }
+  // Long reductions: copies block by block, the last one shorter; rows in several chunks.
+  contraction("700x90xf32", "700x130xf32", "90x130xf32", "k, m", "k, n", "m, n", "m, n, k", "ppr", 700, true);
+  contraction("40x1500xf32", "50x1500xf32", "40x50xf32", "m, k", "n, k", "m, n", "m, n, k", "ppr", 1500, true);
+  contraction("40x1111xf32", "19x1111xf32", "40x19xf32", "m, k", "n, k", "m, n", "m, n, k", "ppr", 1111, false);
+  contraction("1100x900xf32", "1100x40xf32", "900x40xf32", "k, m", "k, n", "m, n", "m, n, k", "ppr", 1100, true);
+  contraction("30x200xf32", "200x5x40xf32", "30x5x40xf32", "m, k", "k, u, n", "m, u, n", "m, u, n, k", "pppr", 200,
+              true);
 }
 
 struct conv_case {
@@ -619,6 +646,7 @@ int main(void) {
       cmocka_unit_test(strided_output),
       cmocka_unit_test(integer_hash),
       cmocka_unit_test(matrix_products),
+      cmocka_unit_test(attention_products),
       cmocka_unit_test(conv_forward),
       cmocka_unit_test(conv_backward_data),
       cmocka_unit_test(conv_backward_filter),
