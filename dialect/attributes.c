@@ -343,9 +343,14 @@ static void print_float(double value, struct anas_strbuf *out) {
   anas_strbuf_adds(out, " : f64");
 }
 
+static void add_i64(struct anas_strbuf *out, int64_t value) {
+  anas_strbuf_addi(out, value);
+  anas_strbuf_adds(out, " : i64");
+}
+
 static void print_dim(const struct anas_dim_expr *dim, int operand0_rank, struct anas_strbuf *out) {
   if (!dim->relative) {
-    anas_strbuf_addf(out, "%lld : i64", (long long)dim->constant);
+    add_i64(out, dim->constant);
     return;
   }
   int axis = dim->axis < 0 ? dim->axis + operand0_rank : dim->axis;
@@ -383,7 +388,7 @@ static void print_dims(const struct anas_ints *dims, struct anas_strbuf *out) {
       anas_dim_text(&dim, text);
       anas_strbuf_addf(out, "\"%s\"", text);
     } else {
-      anas_strbuf_addf(out, "%lld", (long long)dims->value[i]);
+      anas_strbuf_addi(out, dims->value[i]);
     }
   }
   anas_strbuf_adds(out, "]");
@@ -398,17 +403,19 @@ static void print_init(const struct anas_init *init, struct anas_strbuf *out) {
 void anas_attr_print(const struct anas_attr_def *def, const struct anas_attr *attr, int operand0_rank,
                      struct anas_strbuf *out) {
   switch (def->kind) {
-  case ANAS_ATTR_INT: anas_strbuf_addf(out, "%lld : i64", (long long)attr->value.i); break;
+  case ANAS_ATTR_INT: add_i64(out, attr->value.i); break;
   case ANAS_ATTR_FLOAT: print_float(attr->value.f, out); break;
   case ANAS_ATTR_BOOL: anas_strbuf_adds(out, attr->value.b ? "true" : "false"); break;
   case ANAS_ATTR_INTS:
     if (attr->value.ints.count == 1 && !def->list) {
-      anas_strbuf_addf(out, "%lld : i64", (long long)attr->value.ints.value[0]);
+      add_i64(out, attr->value.ints.value[0]);
       break;
     }
     anas_strbuf_adds(out, "array<i64");
-    for (int i = 0; i < attr->value.ints.count; i++)
-      anas_strbuf_addf(out, "%s %lld", i ? "," : ":", (long long)attr->value.ints.value[i]);
+    for (int i = 0; i < attr->value.ints.count; i++) {
+      anas_strbuf_adds(out, i ? ", " : ": ");
+      anas_strbuf_addi(out, attr->value.ints.value[i]);
+    }
     anas_strbuf_adds(out, ">");
     break;
   case ANAS_ATTR_ENUM: anas_print_quoted(def->choices[attr->value.i], out); break;

@@ -131,7 +131,8 @@ static int compare_uses(const void *a, const void *b) {
 }
 
 static void add_digests(struct anas_strbuf *bytes, const XXH128_canonical_t *digests, int count) {
-  anas_strbuf_addf(bytes, "%d:", count);
+  anas_strbuf_addi(bytes, count);
+  anas_strbuf_adds(bytes, ":");
   anas_strbuf_add(bytes, (const char *)digests, (size_t)count * sizeof *digests);
 }
 
@@ -141,19 +142,25 @@ static void add_attributes(struct anas_strbuf *bytes, const struct anas_function
                            const struct anas_node *node) {
   struct anas_shape operands[ANAS_MAX_OPERANDS];
   struct anas_op op, defaults;
-  struct anas_node bare = *node;
   for (int i = 0; i < node->num_operands; i++)
     operands[i] = *anas_value_type(function, node->operand[i]);
-  for (int i = 0; i < node->def->num_attrs; i++)
-    if (!node->def->attrs[i].required) bare.attr[i].present = false;
-  bool resolved =
-      anas_node_resolve(node, operands, &op) == ANAS_OK && anas_node_resolve(&bare, operands, &defaults) == ANAS_OK;
+  bool resolved = anas_node_resolve(node, operands, &op) == ANAS_OK, have_defaults = false;
+  for (int i = 0; i < node->def->num_attrs && resolved && !have_defaults; i++) {
+    if (!node->attr[i].present || node->def->attrs[i].required) continue;
+    struct anas_node bare = *node; // an optional attribute was written: is it the default?
+    for (int k = 0; k < node->def->num_attrs; k++)
+      if (!node->def->attrs[k].required) bare.attr[k].present = false;
+    resolved = anas_node_resolve(&bare, operands, &defaults) == ANAS_OK;
+    have_defaults = true;
+  }
   for (int i = 0; i < node->def->num_attrs; i++) {
     const struct anas_attr_def *def = &node->def->attrs[i];
+    if (!node->attr[i].present && !def->required) continue;
     const struct anas_attr *attr = resolved ? &op.attr[i] : &node->attr[i];
-    const struct anas_attr *fallback = resolved ? &defaults.attr[i] : &def->fallback;
+    const struct anas_attr *fallback = resolved && have_defaults ? &defaults.attr[i] : &def->fallback;
     if (!attr->present || (!def->required && anas_attr_equal(def, attr, fallback))) continue;
-    anas_strbuf_addf(bytes, "%s=", def->name);
+    anas_strbuf_adds(bytes, def->name);
+    anas_strbuf_adds(bytes, "=");
     anas_attr_print(def, attr, 0, bytes);
     anas_strbuf_adds(bytes, ";");
   }
@@ -181,13 +188,16 @@ static void hash_op(struct hasher *hasher, int function_index, int index, XXH128
   struct anas_strbuf bytes = {0};
   if (node->def->commutative && has_defaults(node))
     qsort(operands, (size_t)node->num_operands, sizeof *operands, compare_digests);
-  anas_strbuf_addf(&bytes, "op %s{", node->def->name);
+  anas_strbuf_adds(&bytes, "op ");
+  anas_strbuf_adds(&bytes, node->def->name);
+  anas_strbuf_adds(&bytes, "{");
   add_attributes(&bytes, function, node);
   anas_strbuf_adds(&bytes, "}");
   add_digests(&bytes, operands, node->num_operands);
   size_t common = bytes.size;
   for (int r = 0; r < node->num_results; r++) {
-    anas_strbuf_addf(&bytes, "#%d", r);
+    anas_strbuf_adds(&bytes, "#");
+    anas_strbuf_addi(&bytes, r);
     out[r] = digest(&bytes);
     bytes.size = common;
   }

@@ -99,30 +99,36 @@ void anas_dim_text(const struct anas_dim_expr *dim, char out[64]) {
   if (dim->mul > 1) snprintf(out + length, 64 - (size_t)length, "*%lld", (long long)dim->mul);
 }
 
+static const char *dim_text(const struct anas_dim_expr *dim, char out[64]) {
+  anas_dim_text(dim, out);
+  return out;
+}
+
 anas_status anas_dim_resolve(const struct anas_dim_expr *dim, const struct anas_shape *operands, int num_operands,
                              int64_t *out_value) {
   if (!dim->relative) {
     *out_value = dim->constant;
     return ANAS_OK;
   }
-  char text[64], type[128];
-  anas_dim_text(dim, text);
+  char text[64], type[128]; // written for messages only: this runs for every candidate of a synthesis
   if (dim->operand >= num_operands)
-    return anas_fail(ANAS_INVALID, "\"%s\" refers to operand %d, but there are %d", text, dim->operand, num_operands);
+    return anas_fail(ANAS_INVALID, "\"%s\" refers to operand %d, but there are %d", dim_text(dim, text), dim->operand,
+                     num_operands);
   const struct anas_shape *shape = &operands[dim->operand];
   int axis = dim->axis < 0 ? dim->axis + shape->rank : dim->axis;
   if (axis < 0 || axis >= shape->rank)
-    return anas_fail(ANAS_INVALID, "\"%s\" refers to axis %d of operand %d, which is tensor<%s>", text, dim->axis,
-                     dim->operand, anas_shape_text(shape, type));
+    return anas_fail(ANAS_INVALID, "\"%s\" refers to axis %d of operand %d, which is tensor<%s>", dim_text(dim, text),
+                     dim->axis, dim->operand, anas_shape_text(shape, type));
   int64_t extent = shape->dim[axis];
   if (extent == ANAS_DYNAMIC)
-    return anas_fail(ANAS_INVALID, "\"%s\" refers to the unknown extent of axis %d of tensor<%s>", text, axis,
-                     anas_shape_text(shape, type));
+    return anas_fail(ANAS_INVALID, "\"%s\" refers to the unknown extent of axis %d of tensor<%s>", dim_text(dim, text),
+                     axis, anas_shape_text(shape, type));
   if (extent % dim->div)
     return anas_fail(ANAS_INVALID, "\"%s\" divides extent %lld of axis %d of tensor<%s> by %lld, which leaves a rest",
-                     text, (long long)extent, axis, anas_shape_text(shape, type), (long long)dim->div);
+                     dim_text(dim, text), (long long)extent, axis, anas_shape_text(shape, type), (long long)dim->div);
   if (__builtin_mul_overflow(extent / dim->div, dim->mul, out_value))
-    return anas_fail(ANAS_INVALID, "\"%s\" of tensor<%s> is too large an extent", text, anas_shape_text(shape, type));
+    return anas_fail(ANAS_INVALID, "\"%s\" of tensor<%s> is too large an extent", dim_text(dim, text),
+                     anas_shape_text(shape, type));
   return ANAS_OK;
 }
 

@@ -77,6 +77,14 @@ static void add_claim(const struct body_mutation *m, struct anas_draft *draft, i
           anas_draft_value(draft, draft->results[r])->relation[context * draft->num_args + a];
 }
 
+// What was required of the old body and how it came about.
+static void drop_attributes(struct anas_model *model, struct anas_function *function) {
+  static const char *const names[] = {"anas.certificate", "anas.synthesis", "anas.target_shape", "anas.target_depth",
+                                      "anas.target_mixing"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    anas_function_set_extra(model, function, names[i], NULL);
+}
+
 static anas_status put_in(struct body_mutation *m, struct anas_draft *draft, int *out_changed,
                           struct anas_claim *claim) {
   const char *kind = derived_kind(m->child, m->parent->functions[m->instances[0]].block, m->generation);
@@ -87,6 +95,7 @@ static anas_status put_in(struct body_mutation *m, struct anas_draft *draft, int
     ANAS_RETURN_IF_ERROR(
         anas_splice(m->child, function, draft->nodes, draft->num_nodes, draft->results, m->generation));
     function->block = kind;
+    drop_attributes(m->child, function);
     changed++;
     add_claim(m, draft, m->instances[i], claim);
   }

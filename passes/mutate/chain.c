@@ -80,9 +80,9 @@ static anas_status synthesize(struct chain_synthesis *s) {
   const struct anas_function *function = anas_draft_old(s->rewrite->draft, 0);
   int length = s->chain->length;
   struct anas_synthesis_options synthesis = options->synthesis;
-  const int longest = sizeof s->result.trace / sizeof *s->result.trace;
+  synthesis.max_candidates = options->max_candidates;
   synthesis.max_length = length + options->max_delta;
-  if (synthesis.max_length > longest) synthesis.max_length = longest;
+  if (synthesis.max_length > ANAS_MAX_CHAIN) synthesis.max_length = ANAS_MAX_CHAIN;
   synthesis.min_length = length - options->min_delta;
   synthesis.min_length = synthesis.min_length < 0 ? 1 : synthesis.min_length + 1; // strictly above, spec 3.7
   if (synthesis.min_length > synthesis.max_length) synthesis.min_length = synthesis.max_length;

@@ -118,7 +118,7 @@ anas_status anas_add_residual(struct anas_rewrite *rewrite, struct anas_ref *val
 
 // ---- splicing (spec 1.8): splice.c
 
-// Gives an instance the body of the draft. Dead nodes are left for anas_model_remove_dead. New ops with parameters get
+// Gives an instance the body of the draft, without its dead nodes. New ops with parameters get
 // names "gen<generation>/<op>"; ANAS_INVALID if a node reads what is not made before it, or a name is taken or contains
 // a delimiter of parameter paths; the function is then unchanged.
 anas_status anas_splice(struct anas_model *model, struct anas_function *function, const struct anas_draft_node *nodes,
@@ -145,8 +145,9 @@ struct anas_claim {
   struct anas_relation *required; // [function][result][argument]; malloc'ed like functions
 };
 void anas_claim_deinit(struct anas_claim *claim);
-// Analyses the finished functions anew, as a whole. ANAS_INFEASIBLE if one has less than was claimed.
-anas_status anas_claim_verify(const struct anas_claim *claim, const struct anas_model *child);
+// Analyses the finished functions anew, as a whole, and writes their certificates (passes/synthesis/certificate.h).
+// ANAS_INFEASIBLE if one has less than was claimed.
+anas_status anas_claim_verify(const struct anas_claim *claim, struct anas_model *child);
 
 // Mutates a function and some of the other instances of its block, in the child.
 anas_status anas_mutate_body(const struct anas_model *parent, struct anas_model *child, int function,

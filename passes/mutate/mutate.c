@@ -28,12 +28,25 @@ static int64_t next_generation(const struct anas_model *model) {
 
 // Attributes that describe the parent's functions do not describe the child's.
 static void drop_stale_extras(struct anas_model *child) {
-  static const char *const stale[] = {"anas.depth",       "anas.mixing",    "anas.params",
-                                      "anas.macs",        "anas.flops",     "anas.activation_bytes",
-                                      "anas.train_bytes", "anas.synthesis", "anas.certificate"};
+  static const char *const stale[] = {"anas.depth", "anas.mixing",           "anas.params",     "anas.macs",
+                                      "anas.flops", "anas.activation_bytes", "anas.train_bytes"};
   for (int f = 0; f < child->num_functions; f++)
     for (size_t i = 0; i < sizeof stale / sizeof *stale; i++)
       anas_function_set_extra(child, &child->functions[f], stale[i], NULL);
+}
+
+// A certificate states the types of its function: it goes with them. Copies of functions have not been certified, and
+// bodies that change drop theirs (body.c).
+static void drop_stale_certificates(const struct anas_model *parent, struct anas_model *child) {
+  for (int f = 0; f < child->num_functions; f++) {
+    struct anas_function *now = &child->functions[f];
+    if (!anas_function_extra(now, "anas.certificate")) continue;
+    int before = anas_model_find(parent, now->name);
+    bool same = before >= 0;
+    for (int a = 0; same && a < now->num_args; a++)
+      same = anas_shape_equal(&now->arg[a], &parent->functions[before].arg[a]);
+    if (!same) anas_function_set_extra(child, now, "anas.certificate", NULL);
+  }
 }
 
 static anas_status check_entry(const struct anas_model *parent, const struct anas_model *child) {
@@ -53,6 +66,7 @@ static anas_status finish(const struct mutation *m, struct anas_model *child, co
   drop_stale_extras(child);
   ANAS_RETURN_IF_ERROR(anas_model_infer_shapes(child));
   ANAS_RETURN_IF_ERROR(check_entry(m->parent, child));
+  drop_stale_certificates(m->parent, child);
   if (claim) ANAS_RETURN_IF_ERROR(anas_claim_verify(claim, child));
   anas_model_remove_dead(child);
   ANAS_RETURN_IF_ERROR(anas_model_verify(child));

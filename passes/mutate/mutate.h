@@ -39,6 +39,7 @@ struct anas_mutation_options {
   double drop_probability;     // synthesis_graph.p: a branch of an add or mul is dropped where that satisfies
   double residual_probability; // a chain gets a residual connection where shapes agree
   struct anas_synthesis_options synthesis;
+  int max_candidates;       // of one chain; 0: no limit
   int max_delta, min_delta; // chain length window around the replaced length
   int retries;              // attempts before giving up
 };

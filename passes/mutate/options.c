@@ -34,12 +34,14 @@ static const struct setting settings[] = {ANAS_MUTATION_SETTINGS(ROW_REAL, ROW_C
 // Names of the values of each enum, in its order.
 static const struct {
   const char *setting;
-  const char *values[5];
+  const char *values[ANAS_SYNTHESIS_METHODS + 1];
 } choices[] = {
     {"scope", {"block", "function"}},
     {"selection", {"random", "sequential"}},
     {"contexts", {"all", "one"}},
+    {"method", {"progressive", "enumerative", "random-enum", "random", "primer", "automl-zero"}},
     {"mode", {"greedy", "uniform", "weighted"}},
+    {"features", {"match", "prime"}},
 };
 
 static const char *const *choice_values(const char *setting) {
@@ -53,7 +55,8 @@ static const char *const *choice_values(const char *setting) {
 #define PRODUCTION                                                                                                     \
   "duplicate=0.2 delete=0.2 propagate=0.2 scope=block selection=random max-ops=0 contexts=one "                        \
   "use-shape=true use-depth=true use-mixing=true shape=0 depth-delta=2 weaken=0 drop-branch=0.2 residual=0 "           \
-  "mode=weighted epsilon=0.1 exponent=2 chain-grow=0.2 filter-progress=false randomize=true max-delta=2 min-delta=2 "  \
+  "method=progressive features=match max-candidates=0 mode=weighted epsilon=0.1 exponent=2 chain-grow=0.2 "            \
+  "filter-progress=false randomize=true max-delta=2 min-delta=2 "                                                      \
   "retries=1 "
 
 static const struct {
@@ -67,7 +70,15 @@ static const struct {
 static const struct {
   const char *name, *settings;
 } synthesizers[] = {
-    {"progressive", ""},
+    // The enumerations are cut off where a search would have lost patience; the baselines look at no property but
+    // shape.
+    {"progressive", "method=progressive"},
+    {"enumerative", "method=enumerative max-delta=2 min-delta=2 max-candidates=200000"},
+    {"random-enum", "method=random-enum max-delta=2 min-delta=2 max-candidates=200000"},
+    {"random", "method=random max-delta=2 min-delta=2 max-candidates=200000"},
+    {"primer", "method=primer grow=1 max-fraction=1 use-depth=false use-mixing=false"},
+    {"automl-zero",
+     "method=automl-zero grow=1 max-fraction=1 use-depth=false use-mixing=false max-delta=2 min-delta=2"},
 };
 
 // ---- one setting

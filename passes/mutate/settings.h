@@ -26,11 +26,14 @@
   REAL("weaken", weaken_probability, 0, 1, "0.1", "probability that an entry of required mixing goes down one step")   \
   REAL("drop-branch", drop_probability, 0, 1, "0.2", "probability of trying to drop a branch of an add or mul")        \
   REAL("residual", residual_probability, 0, 1, "0.1", "probability of adding a residual connection to a chain")        \
+  CHOICE("method", synthesis.method, 0, 0, "progressive", "how chains are synthesised; see synthesizer")               \
   CHOICE("mode", synthesis.mode, 0, 0, "weighted", "choice among candidates: greedy, uniform or weighted")             \
   REAL("epsilon", synthesis.epsilon, 0, 1e6, "0.1", "weighted: weight is 1 / (distance + epsilon) ^ exponent")         \
   REAL("exponent", synthesis.exponent, 0, 1e6, "2", "weighted: see epsilon")                                           \
   REAL("chain-grow", synthesis.grow_probability, 0, 1, "0.2", "probability that a satisfying chain grows on")          \
   FLAG("filter-progress", synthesis.filter_progress, 0, 0, "false", "only ops that come closer")                       \
+  CHOICE("features", synthesis.feature_distance, 0, 0, "match", "distance of feature counts: match or prime factors")  \
+  COUNT("max-candidates", max_candidates, 0, 1e9, "0", "most candidates a chain may cost; 0: no limit")                \
   FLAG("randomize", synthesis.randomize_attributes, 0, 0, "true", "diversify attribute values afterwards")             \
   COUNT("max-delta", max_delta, 0, 1000, "2", "how much longer a chain may become")                                    \
   COUNT("min-delta", min_delta, 0, 1000, "2", "a chain stays longer than its old length less this")                    \
@@ -41,6 +44,7 @@
   MACRO("preset", "default|cifar10|imagenet", "all settings at once; those written beside it win")                     \
   MACRO("property", "shape=MODE,depth=MODE,mixing=MODE",                                                               \
         "ablation: mutate (with probability 0.75), nomutate, or no (not required)")                                    \
-  MACRO("synthesizer", "progressive", "ablation of the synthesis")
+  MACRO("synthesizer", "progressive|enumerative|random-enum|random|primer|automl-zero",                                \
+        "ablation: a method, with the settings it was published with")
 
 #endif

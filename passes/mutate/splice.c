@@ -54,38 +54,65 @@ static anas_status check_body(const struct anas_function *function, const struct
   return ANAS_OK;
 }
 
+// index[n]: place of node n in the body without dead nodes; -1: dead. Returns how many are alive.
+static int number_live(const struct anas_function *function, const struct anas_draft_node *nodes, int num_nodes,
+                       const struct anas_ref *results, int *index) {
+  int count = 0;
+  for (int r = 0; r < function->num_results; r++)
+    if (results[r].node != ANAS_ARGUMENT) index[results[r].node] = 1;
+  for (int n = num_nodes - 1; n >= 0; n--)
+    for (int q = 0; index[n] && q < nodes[n].op.num_operands; q++)
+      if (nodes[n].op.operand[q].node != ANAS_ARGUMENT) index[nodes[n].op.operand[q].node] = 1;
+  for (int n = 0; n < num_nodes; n++)
+    index[n] = index[n] ? count++ : -1;
+  return count;
+}
+
+static struct anas_ref renumber(struct anas_ref ref, const int *index) {
+  return ref.node == ANAS_ARGUMENT ? ref : (struct anas_ref){index[ref.node], ref.index};
+}
+
+static anas_status fill_body(struct anas_model *model, const struct anas_function *function,
+                             const struct anas_draft_node *nodes, int num_nodes, const int *index, int64_t generation,
+                             struct anas_node *body) {
+  for (int n = 0; n < num_nodes; n++) {
+    const struct anas_draft_node *from = &nodes[n];
+    if (index[n] < 0) continue;
+    struct anas_node *node = &body[index[n]];
+    *node = from->old >= 0 ? function->nodes[from->old] : from->op;
+    for (int q = 0; q < node->num_operands; q++)
+      node->operand[q] = renumber(from->op.operand[q], index);
+    if (from->old < 0) {
+      node->callee = -1;
+      node->location = (MlirLocation){NULL};
+      node->name = anas_model_strdup(model, from->op.name);
+      if (!node->name && node->def->params)
+        node->name = new_name(model, function, body, index[n], node->def->name, generation);
+    }
+    memset(node->result, 0, sizeof node->result);
+    if (node->name && name_taken(body, index[n], node->name))
+      return anas_fail(ANAS_INVALID, "the name '%s' is not unique in the new body of '%s'", node->name, function->name);
+  }
+  return ANAS_OK;
+}
+
 anas_status anas_splice(struct anas_model *model, struct anas_function *function, const struct anas_draft_node *nodes,
                         int num_nodes, const struct anas_ref *results, int64_t generation) {
   ANAS_RETURN_IF_ERROR(check_body(function, nodes, num_nodes, results));
-  struct anas_node *body = anas_calloc((size_t)num_nodes + 1, sizeof *body);
-  anas_status status = ANAS_OK;
-  for (int n = 0; n < num_nodes && status == ANAS_OK; n++) {
-    const struct anas_draft_node *from = &nodes[n];
-    if (from->old >= 0) {
-      body[n] = function->nodes[from->old];
-      memcpy(body[n].operand, from->op.operand, sizeof body[n].operand);
-    } else {
-      body[n] = from->op;
-      body[n].callee = -1;
-      body[n].location = (MlirLocation){NULL};
-      if (from->op.name)
-        body[n].name = anas_model_strdup(model, from->op.name);
-      else if (from->op.def->params)
-        body[n].name = new_name(model, function, body, n, from->op.def->name, generation);
-    }
-    memset(body[n].result, 0, sizeof body[n].result);
-    if (body[n].name && name_taken(body, n, body[n].name))
-      status =
-          anas_fail(ANAS_INVALID, "the name '%s' is not unique in the new body of '%s'", body[n].name, function->name);
-  }
-  if (status != ANAS_OK) {
+  int *index = anas_calloc((size_t)num_nodes + 1, sizeof *index);
+  int count = number_live(function, nodes, num_nodes, results, index);
+  struct anas_node *body = anas_calloc((size_t)count + 1, sizeof *body);
+  anas_status status = fill_body(model, function, nodes, num_nodes, index, generation, body);
+  if (status == ANAS_OK) {
+    free(function->nodes);
+    function->nodes = body;
+    function->num_nodes = count;
+    function->capacity_nodes = (size_t)count + 1;
+    for (int r = 0; r < function->num_results; r++)
+      function->result[r] = renumber(results[r], index);
+  } else {
     free(body);
-    return status;
   }
-  free(function->nodes);
-  function->nodes = body;
-  function->num_nodes = num_nodes;
-  function->capacity_nodes = (size_t)num_nodes + 1;
-  memcpy(function->result, results, (size_t)function->num_results * sizeof *results);
-  return ANAS_OK;
+  free(index);
+  return status;
 }

@@ -40,6 +40,16 @@ void anas_strbuf_adds(struct anas_strbuf *buf, const char *text) {
   anas_strbuf_add(buf, text, strlen(text));
 }
 
+void anas_strbuf_addi(struct anas_strbuf *buf, long long value) {
+  char text[24], *at = text + sizeof text;
+  unsigned long long rest = value < 0 ? -(unsigned long long)value : (unsigned long long)value;
+  do
+    *--at = (char)('0' + rest % 10);
+  while (rest /= 10);
+  if (value < 0) *--at = '-';
+  anas_strbuf_add(buf, at, (size_t)(text + sizeof text - at));
+}
+
 void anas_strbuf_addf(struct anas_strbuf *buf, const char *format, ...) {
   va_list args, again;
   va_start(args, format);

@@ -15,6 +15,7 @@ void anas_strbuf_deinit(struct anas_strbuf *buf);
 void anas_strbuf_clear(struct anas_strbuf *buf);
 void anas_strbuf_add(struct anas_strbuf *buf, const char *text, size_t size);
 void anas_strbuf_adds(struct anas_strbuf *buf, const char *text);
+void anas_strbuf_addi(struct anas_strbuf *buf, long long value); // "%lld", faster
 __attribute__((format(printf, 2, 3))) void anas_strbuf_addf(struct anas_strbuf *buf, const char *format, ...);
 // Text of the buffer, "" when empty; owned by the buffer.
 const char *anas_strbuf_text(const struct anas_strbuf *buf);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// A random walk of mutations: every child must verify, survive printing and parsing with the same hash, keep the types
-// of the network, and lower to kernels; a sample of them is compiled and takes one training step, after which the loss
-// and every parameter must be finite.
+// A random walk of mutations: every child must verify, survive printing and parsing with the same hash and certificates
+// that hold, keep the types of the network, and lower to kernels; a sample of them is compiled and takes one training
+// step, after which the loss and every parameter must be finite.
 //
 // The walk goes from parent to child. A child beyond the limits of parameters or multiply-accumulates is checked but
 // not walked to, as a search would not train it. After 20 of those in a row, after 20 mutations that found no child,
@@ -140,6 +140,7 @@ static anas_status check_child(struct walk *walk, const struct anas_model *child
   if (status != ANAS_OK) return anas_fail_context(status, "printed and parsed: ");
   if (status == ANAS_OK) status = anas_model_verify(again);
   if (status == ANAS_OK) status = check_hash(child, again);
+  if (status == ANAS_OK) status = anas_pipeline_run(module, "anas-check-certificate");
   if (status == ANAS_OK && train_it) {
     walk->trained++;
     status = train_step(walk, module);

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,20 @@ static void property_ablations(void **state) {
   free(b);
 }
 
+static void synthesizer_ablations(void **state) {
+  (void)state;
+  for (int i = 0; i < ANAS_SYNTHESIS_METHODS; i++) {
+    char text[64];
+    snprintf(text, sizeof text, "preset=cifar10 synthesizer=%s", anas_synthesis_method_name(i));
+    struct anas_mutation_options o = configure(text);
+    assert_int_equal(o.synthesis.method, i);
+    bool baseline = i == ANAS_PRIMER || i == ANAS_AUTOML_ZERO;
+    assert_true(o.use_depth == !baseline && o.use_mixing == !baseline && o.use_shape);
+    assert_true(o.grow_probability == (baseline ? 1 : 0.75) && o.max_fraction == (baseline ? 1 : 0.8));
+    assert_true(o.max_delta == 2 && o.min_delta == 2);
+  }
+}
+
 static void errors(void **state) {
   (void)state;
   static const char *const cases[][2] = {
@@ -103,6 +118,8 @@ static void errors(void **state) {
       {"property=depth", "'' is no value of 'depth'"},
       {"property=depth=no,depth=no", "given twice"},
       {"synthesizer=greedy", "'greedy' is no value of 'synthesizer'"},
+      {"synthesizer=primr",
+       "did you mean 'primer'? (its values: progressive, enumerative, random-enum, random, primer"},
       {"depth=2", "depth: '2' is not a number from 0 to 1"},
       {"depth=x", "depth: 'x' is not a number"},
       {"retries=-1", "retries: '-1' is not an integer"},
@@ -123,6 +140,7 @@ int main(void) {
       cmocka_unit_test(presets),
       cmocka_unit_test(printed_settings_read_back),
       cmocka_unit_test(property_ablations),
+      cmocka_unit_test(synthesizer_ablations),
       cmocka_unit_test(errors),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

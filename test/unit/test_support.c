@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Support library: status messages, buffers, arenas, random numbers, files, command-line numbers.
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 // cmocka.h needs the four above.
 #include <cmocka.h>
 
@@ -49,6 +51,15 @@ static void test_strbuf(void **state) {
   big[sizeof big - 1] = '\0';
   anas_strbuf_addf(&buf, "<%s>", big); // longer than the first guess
   assert_int_equal(buf.size, sizeof big - 1 + 2);
+  anas_strbuf_clear(&buf);
+  static const long long numbers[] = {0, 7, -1, 1234567890123, LLONG_MAX, LLONG_MIN};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    char expected[32];
+    snprintf(expected, sizeof expected, "%lld", numbers[i]);
+    anas_strbuf_clear(&buf);
+    anas_strbuf_addi(&buf, numbers[i]);
+    assert_string_equal(anas_strbuf_text(&buf), expected);
+  }
   anas_strbuf_deinit(&buf);
 }
 

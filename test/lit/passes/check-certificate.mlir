@@ -18,10 +18,10 @@
 // RUN: sed 's/required = {depth = 2/required = {depth = 3/; s/anas.target_depth = 2/anas.target_depth = 3/' %t.mlir | not anas-opt --anas-check-certificate 2>&1 | FileCheck %s --check-prefix=REQUIRED
 // RUN: sed 's/anas.certificate = {.*}}, anas.synthesis/anas.certificate = 3, anas.synthesis/' %t.mlir | not anas-opt --anas-check-certificate 2>&1 | FileCheck %s --check-prefix=MALFORMED
 //
-// A mutated block is another one.
+// A mutated block is another one, with its own certificate; the others keep theirs.
 // RUN: anas-zoo cnn | sed 's/anas.block = "[a-z_]*"/&, anas.target_depth = 1 : i64/' | anas-opt --anas-synthesize=seed=1 -o %t.cnn
 // RUN: FileCheck %s --check-prefix=CNN < %t.cnn
-// RUN: anas-opt %t.cnn --anas-check-certificate=required=true --anas-mutate=seed=1 --anas-check-certificate | FileCheck %s --check-prefix=MUTATED
+// RUN: anas-opt %t.cnn --anas-check-certificate=required=true '--anas-mutate=seed=1 duplicate=0 delete=0 propagate=0' --anas-check-certificate=required=true | FileCheck %s --check-prefix=MUTATED
 
 // CHECK-LABEL: func.func @layer(
 // CHECK-SAME: anas.certificate = {actual = {depth = 2 : i64, mixing = dense<{{[][0-9, ]*}}> : tensor<4x4xi8>, shape = array<i64: -1, 8, 8, 128>}
@@ -40,7 +40,9 @@
 // REQUIRED: error: the certificate of '@layer' does not hold: the depth is not as required
 // MALFORMED: error: the certificate of '@layer' does not hold: it is not a dictionary with 'required' and 'actual'
 // CNN: anas.certificate
-// MUTATED-NOT: anas.certificate
+// MUTATED: anas.mutation = "mutate conv_layer @conv_layer[[N:[01]]]
+// MUTATED: func.func private @conv_layer0({{.*}}anas.certificate
+// MUTATED: func.func private @conv_layer1({{.*}}anas.certificate
 func.func @layer(%x: tensor<?x16x16x64xf32>) -> tensor<?x8x8x128xf32> attributes {
     anas.target_shape = array<i64: -1, 8, 8, 128>, anas.target_depth = 2 : i64,
     anas.target_mixing = dense<[[1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [3, 3, 3, 3]]> : tensor<4x4xi8>} {
