@@ -37,6 +37,26 @@ static void test_depth_of_chains(void **state) {
   }
 }
 
+// D5: the number of runs of one kind, less one if the first run is of the producer's kind; appending never lowers it.
+static void test_depth_of_random_chains(void **state) {
+  (void)state;
+  struct anas_rng rng = anas_rng_make(23);
+  for (int round = 0; round < 2000; round++) {
+    char chain[24] = "";
+    enum anas_linearity producer = anas_rng_below(&rng, 2) ? ANAS_LINEAR : ANAS_NONLINEAR;
+    int length = 1 + (int)anas_rng_below(&rng, 20), runs = 0;
+    int64_t before = 0;
+    for (int i = 0; i < length; i++) {
+      chain[i] = anas_rng_below(&rng, 2) ? 'L' : 'N';
+      runs += !i || chain[i] != chain[i - 1];
+      bool same = (chain[0] == 'L') == (producer == ANAS_LINEAR);
+      assert_int_equal(depth_of(chain, producer), runs - same);
+      assert_true(depth_of(chain, producer) >= before);
+      before = depth_of(chain, producer);
+    }
+  }
+}
+
 // ---- distances
 
 static struct anas_shape shape(int rank, int64_t a, int64_t b, int64_t c, int64_t d) {
@@ -172,6 +192,20 @@ static void test_compose_laws(void **state) {
     anas_mixing_identity(n[0], &identity);
     anas_mixing_compose(&identity, &a, &out);
     assert_matrix(&out, &a);
+    // D4: the join, and the identity as right unit of matrices in which a row is all 3 or has none.
+    struct anas_mixing d = random_matrix(&rng, n[0], n[1]), other = d;
+    left = a;
+    anas_mixing_join(&left, &d);
+    anas_mixing_join(&other, &a);
+    assert_matrix(&left, &other);
+    anas_mixing_join(&left, &a);
+    assert_matrix(&left, &other);
+    for (int i = 0; i < a.rows; i++)
+      for (int j = 0; j < a.columns; j++)
+        if (memchr(a.pair[i], ANAS_PAIR_ALL, (size_t)a.columns)) a.pair[i][j] = ANAS_PAIR_ALL;
+    anas_mixing_identity(n[1], &identity);
+    anas_mixing_compose(&a, &identity, &out);
+    assert_matrix(&out, &a);
   }
 }
 
@@ -243,10 +277,15 @@ static void test_pairing_of_elementwise(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_depth_of_chains),        cmocka_unit_test(test_shape_distance),
-      cmocka_unit_test(test_depth_distance),         cmocka_unit_test(test_mixing_distance),
-      cmocka_unit_test(test_compose_table),          cmocka_unit_test(test_compose_chains),
-      cmocka_unit_test(test_compose_laws),           cmocka_unit_test(test_pairing_of_random_dependencies),
+      cmocka_unit_test(test_depth_of_chains),
+      cmocka_unit_test(test_depth_of_random_chains),
+      cmocka_unit_test(test_shape_distance),
+      cmocka_unit_test(test_depth_distance),
+      cmocka_unit_test(test_mixing_distance),
+      cmocka_unit_test(test_compose_table),
+      cmocka_unit_test(test_compose_chains),
+      cmocka_unit_test(test_compose_laws),
+      cmocka_unit_test(test_pairing_of_random_dependencies),
       cmocka_unit_test(test_pairing_of_elementwise),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
