@@ -31,6 +31,7 @@ static const struct variant variants[] = {
 static const char bn[] = "momentum=0.99 epsilon=1e-3";
 static const char conv[] = "use_bias=false kernel_init=variance_scaling(2,fan_out,truncated_normal)";
 static const char dense[] = "kernel_init=variance_scaling(0.33333,fan_out,uniform)";
+static const double drop_rate = 0.2; // of whole examples in the skips; grows from 0 with the number of the block
 
 struct mbconv {
   int expand, stride, kernel;
@@ -88,6 +89,9 @@ static void build_block(struct zoo *zoo, const struct mbconv *block, const char 
 static void build_efficientnet(struct zoo *zoo, const struct anas_zoo_entry *entry, const struct anas_zoo_size *size) {
   const struct variant *variant = &variants[entry->variant];
   const struct anas_shape image = {.rank = 4, .dim = {ANAS_DYNAMIC, size->height, size->width, size->channels}};
+  int num_blocks = 0;
+  for (int s = 0; s < STAGES; s++)
+    num_blocks += scaled_repeats(stages[s].repeat, variant->depth);
   struct anas_ref x = zoo_begin(zoo, "main", NULL, &image);
   x = zoo_op(zoo, "conv", "stem/conv", x, "features=%d kernel=3,3 strides=2,2 %s",
              scaled_filters(stages[0].in, variant->width), conv);
@@ -103,7 +107,9 @@ static void build_efficientnet(struct zoo *zoo, const struct anas_zoo_entry *ent
       build_block(zoo, &block, name);
       zoo->function = 0;
       struct anas_ref branch = zoo_call(zoo, name, x);
-      x = block.filters || block.stride > 1 ? branch : zoo_binary(zoo, "add", branch, x, " ");
+      x = block.filters || block.stride > 1
+              ? branch
+              : zoo_binary(zoo, "add", branch, x, "layer_drop_rate=%.9g", drop_rate * index / num_blocks);
     }
   }
   x = zoo_op(zoo, "conv", "head/conv", x, "features=%d kernel=1,1 %s", scaled_filters(1280, variant->width), conv);
