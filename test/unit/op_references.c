@@ -474,6 +474,7 @@ static void transpose(ARGUMENTS) {
 }
 
 op_reference op_reference_find(const char *name) {
+  if (&op_reference_extra_name && !strcmp(op_reference_extra_name, name)) return op_reference_extra;
   static const struct {
     const char *name;
     op_reference reference;

@@ -11,6 +11,10 @@
 typedef void (*op_reference)(const struct anas_op *op, const struct anas_shape *result, bool training,
                              const double *const *in, const double *const *param, double *y);
 
+// A definition that comes with an op file of a test (test/extra_op); both are weak and null otherwise.
+extern const char *const op_reference_extra_name __attribute__((weak));
+extern const op_reference op_reference_extra __attribute__((weak));
+
 // Null if there is none for the op.
 op_reference op_reference_find(const char *name);
 
