@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GRAPH_EXTENT 256 // above any extent of a value of GRAPH_MAX_ELEMENTS
+#define GRAPH_EXTENT 1024 // above any extent of a value of GRAPH_LARGEST elements
 #define MAX_PATHS 2000000
 #define MAX_STEPS 64 // ops of a path
 

@@ -36,7 +36,7 @@ struct builder {
   struct anas_model *model;
   int function;
   struct anas_ref value[MAX_VALUES];
-  int num_values, max_args;
+  int num_values, max_args, max_elements;
 };
 
 static int below(struct anas_rng *rng, int bound) {
@@ -201,7 +201,7 @@ static int value_of_type(struct builder *b, const struct anas_shape *type) {
   }
   struct anas_function *function = function_of(b);
   if (function->num_args >= b->max_args || b->num_values == MAX_VALUES) return -1;
-  if (anas_shape_elements(type) > GRAPH_MAX_ELEMENTS) return -1;
+  if (anas_shape_elements(type) > b->max_elements) return -1;
   function->arg[function->num_args] = *type;
   function->arg_linear[function->num_args] = chance(b->rng, 40);
   add_value(b, (struct anas_ref){ANAS_ARGUMENT, function->num_args++});
@@ -209,13 +209,14 @@ static int value_of_type(struct builder *b, const struct anas_shape *type) {
 }
 
 // An image, sequence or row of random extents: what samples are too small for.
-static struct anas_shape random_input(struct anas_rng *rng) {
+static struct anas_shape random_input(struct anas_rng *rng, int max_elements) {
+  bool large = max_elements > 400;
   for (;;) {
     struct anas_shape shape = {.rank = 2 + below(rng, 3), .dim = {2 + below(rng, 2)}};
     for (int d = 1; d < shape.rank - 1; d++)
-      shape.dim[d] = 1 + below(rng, shape.rank == 3 ? 32 : 10);
+      shape.dim[d] = 1 + below(rng, (shape.rank == 3 ? 32 : 10) * (1 + large));
     shape.dim[shape.rank - 1] = 1 + below(rng, shape.rank == 2 ? 24 : 6);
-    if (anas_shape_elements(&shape) <= GRAPH_MAX_ELEMENTS) return shape;
+    if (anas_shape_elements(&shape) <= max_elements) return shape;
   }
 }
 
@@ -249,8 +250,7 @@ static bool infer_results(const struct builder *b, struct anas_node *node) {
   node->num_results = node->def->num_results ? node->def->num_results : 1;
   if (anas_node_resolve(node, operands, &op) != ANAS_OK || node->def->shape(&op, node->result) != ANAS_OK) return false;
   for (int r = 0; r < node->num_results; r++)
-    if (anas_shape_check(&node->result[r], false) != ANAS_OK ||
-        anas_shape_elements(&node->result[r]) > GRAPH_MAX_ELEMENTS)
+    if (anas_shape_check(&node->result[r], false) != ANAS_OK || anas_shape_elements(&node->result[r]) > b->max_elements)
       return false;
   return true;
 }
@@ -334,7 +334,7 @@ static void build_function(struct builder *b, const char *name, int max_ops, int
   function_of(b)->is_private = callee < 0 && strcmp(name, "main") != 0;
   int ops = 1 + below(b->rng, max_ops);
   if (chance(b->rng, 60)) {
-    struct anas_shape input = random_input(b->rng);
+    struct anas_shape input = random_input(b->rng, b->max_elements);
     value_of_type(b, &input);
   }
   bool called = callee < 0;
@@ -347,8 +347,10 @@ static void build_function(struct builder *b, const char *name, int max_ops, int
   choose_results(b);
 }
 
-struct anas_model *graph_random(const struct graph_source *source, struct anas_rng *rng, int max_ops) {
-  struct builder b = {.source = source, .rng = rng, .model = anas_model_create(), .max_args = 3};
+struct anas_model *graph_random(const struct graph_source *source, struct anas_rng *rng, int max_ops,
+                                int max_elements) {
+  struct builder b = {
+      .source = source, .rng = rng, .model = anas_model_create(), .max_args = 3, .max_elements = max_elements};
   bool block = max_ops >= 4 && chance(rng, 35);
   b.model->quiet = true;
   if (block) build_function(&b, "block", 3, -1);
