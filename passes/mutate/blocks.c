@@ -59,19 +59,6 @@ static void redirect(struct anas_function *function, struct anas_ref from, struc
     if (function->result[r].node == from.node && function->result[r].index == from.index) function->result[r] = to;
 }
 
-// Makes room for one node behind node n.
-static void insert_behind(struct anas_function *function, int n, const struct anas_node *node) {
-  for (int i = 0; i < function->num_nodes; i++)
-    for (int q = 0; q < function->nodes[i].num_operands; q++)
-      if (function->nodes[i].operand[q].node > n) function->nodes[i].operand[q].node++;
-  for (int r = 0; r < function->num_results; r++)
-    if (function->result[r].node > n) function->result[r].node++;
-  anas_function_add_node(function, node->def);
-  memmove(function->nodes + n + 2, function->nodes + n + 1,
-          (size_t)(function->num_nodes - n - 2) * sizeof *function->nodes);
-  function->nodes[n + 1] = *node;
-}
-
 static anas_status check_passage(const struct anas_node *call, const char *verb, const char *callee) {
   if (call->num_results == 1 && call->num_operands >= 1) return ANAS_OK;
   return anas_fail(ANAS_INFEASIBLE,
@@ -79,16 +66,88 @@ static anas_status check_passage(const struct anas_node *call, const char *verb,
                    call->num_operands, call->num_results);
 }
 
-// The copy reads the block's result in place of its first operand; everything behind reads the copy.
+static bool name_exists(const struct anas_function *function, const char *name) {
+  for (int n = 0; n < function->num_nodes; n++)
+    if (function->nodes[n].name && !strcmp(function->nodes[n].name, name)) return true;
+  return false;
+}
+
+static const char *copied_name(struct anas_model *model, const struct anas_function *function, const char *base,
+                               int64_t generation) {
+  for (int i = 0;; i++) {
+    const char *name = i ? anas_arena_format(&model->arena, "%s_g%lld_%d", base, (long long)generation, i)
+                         : anas_arena_format(&model->arena, "%s_g%lld", base, (long long)generation);
+    if (!name_exists(function, name)) return name;
+  }
+}
+
+static struct anas_ref shifted(struct anas_ref ref, int behind, int by) {
+  if (ref.node != ANAS_ARGUMENT && ref.node > behind) ref.node += by;
+  return ref;
+}
+
+// Copies the nodes of the unit behind its exit. The copy reads the exit in place of the entry, and what read the exit
+// outside now reads the copy's.
+static void copy_unit(struct anas_model *model, struct anas_function *function, const struct anas_unit *unit,
+                      int64_t generation) {
+  int size = 0;
+  for (int n = 0; n <= unit->exit; n++)
+    size += unit->inside[n];
+  int num_nodes = function->num_nodes + size, exit = unit->exit;
+  struct anas_node *nodes = anas_calloc((size_t)num_nodes, sizeof *nodes);
+  int *copy = anas_calloc((size_t)function->num_nodes, sizeof *copy);
+  memcpy(nodes, function->nodes, (size_t)(exit + 1) * sizeof *nodes);
+  int at = exit + 1;
+  for (int n = 0; n <= exit; n++) {
+    if (!unit->inside[n]) continue;
+    struct anas_node *node = &nodes[at];
+    *node = function->nodes[n];
+    for (int q = 0; q < node->num_operands; q++) {
+      struct anas_ref *operand = &node->operand[q];
+      if (operand->node == unit->entry.node && operand->index == unit->entry.index)
+        *operand = (struct anas_ref){exit, 0};
+      else if (operand->node != ANAS_ARGUMENT && unit->inside[operand->node])
+        operand->node = copy[operand->node];
+    }
+    if (node->name) node->name = copied_name(model, function, node->name, generation);
+    copy[n] = at++;
+  }
+  const struct anas_ref old_exit = {exit, 0}, new_exit = {copy[exit], 0};
+  for (int n = exit + 1; n < function->num_nodes; n++) {
+    nodes[n + size] = function->nodes[n];
+    for (int q = 0; q < nodes[n + size].num_operands; q++) {
+      struct anas_ref operand = function->nodes[n].operand[q];
+      bool is_exit = operand.node == old_exit.node && operand.index == old_exit.index;
+      nodes[n + size].operand[q] = is_exit ? new_exit : shifted(operand, exit, size);
+    }
+  }
+  for (int r = 0; r < function->num_results; r++) {
+    bool is_exit = function->result[r].node == old_exit.node && function->result[r].index == old_exit.index;
+    function->result[r] = is_exit ? new_exit : shifted(function->result[r], exit, size);
+  }
+  free(copy);
+  free(function->nodes);
+  function->nodes = nodes;
+  function->num_nodes = num_nodes;
+  function->capacity_nodes = (size_t)num_nodes;
+}
+
 anas_status anas_duplicate_block(struct anas_model *child, int call, int64_t generation) {
   int entry = anas_model_entry(child);
-  struct anas_node copy = child->functions[entry].nodes[call];
-  ANAS_RETURN_IF_ERROR(check_passage(&copy, "duplicated", child->functions[copy.callee].name));
-  copy.callee = anas_copy_function(child, copy.callee, generation);
+  const struct anas_node *node = &child->functions[entry].nodes[call];
+  int callee = node->callee;
+  ANAS_RETURN_IF_ERROR(check_passage(node, "duplicated", child->functions[callee].name));
+  int copied = anas_copy_function(child, callee, generation);
   struct anas_function *function = &child->functions[entry];
-  insert_behind(function, call, &copy);
-  redirect(function, (struct anas_ref){call, 0}, (struct anas_ref){call + 1, 0}, -1);
-  function->nodes[call + 1].operand[0] = (struct anas_ref){call, 0};
+  struct anas_unit unit;
+  anas_find_unit(function, call, &unit);
+  copy_unit(child, function, &unit, generation);
+  for (int n = unit.exit + 1; n < function->num_nodes; n++)
+    if (!function->nodes[n].def && function->nodes[n].callee == callee) {
+      function->nodes[n].callee = copied; // the first one behind the exit is the copy
+      break;
+    }
+  anas_unit_deinit(&unit);
   anas_model_clear_types(child);
   return ANAS_OK;
 }
@@ -97,7 +156,10 @@ anas_status anas_delete_block(struct anas_model *child, int call) {
   struct anas_function *function = &child->functions[anas_model_entry(child)];
   const struct anas_node *node = &function->nodes[call];
   ANAS_RETURN_IF_ERROR(check_passage(node, "deleted", child->functions[node->callee].name));
-  redirect(function, (struct anas_ref){call, 0}, node->operand[0], call);
+  struct anas_unit unit;
+  anas_find_unit(function, call, &unit);
+  redirect(function, (struct anas_ref){unit.exit, 0}, unit.entry, unit.exit);
+  anas_unit_deinit(&unit);
   anas_model_remove_dead(child);
   anas_model_clear_types(child);
   return ANAS_OK;

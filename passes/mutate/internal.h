@@ -133,6 +133,15 @@ int anas_block_calls(const struct anas_model *model, const struct anas_function 
 // Appends a copy of a function under a new name that starts with its name; returns its index.
 int anas_copy_function(struct anas_model *model, int function, int64_t generation);
 
+// What duplication and deletion take along with a call (unit.c): nodes of the entry function.
+struct anas_unit {
+  struct anas_ref entry; // the one value it reads
+  int exit;              // the one node that is read outside
+  bool *inside;          // malloc'ed
+};
+void anas_find_unit(const struct anas_function *function, int call, struct anas_unit *out);
+void anas_unit_deinit(struct anas_unit *unit);
+
 anas_status anas_duplicate_block(struct anas_model *child, int call, int64_t generation);
 anas_status anas_delete_block(struct anas_model *child, int call);
 

@@ -51,6 +51,7 @@ static struct anas_model *load(const char *text) {
 #define SAME "features = affine_map<(n, h, w, c) -> (c)>"
 #define TWICE "features = affine_map<(n, h, w, c) -> (c * 2)>"
 
+#define ADDED(out, a, b) "  " out " = \"anas.add\"(" a ", " b ") : (" X ", " X ") -> " X "\n"
 // A small residual network: two stages of two basic blocks, the residual connections in main.
 #define BASIC(name, kind, features, stride)                                                                            \
   "func.func private @" name "(%x: " X ") -> " X " attributes {anas.block = \"" kind "\"} {\n" UNARY(                  \
@@ -162,6 +163,96 @@ static void test_chains_end_at_junctions(void **state) {
   assert_int_equal(anas_find_chains(f, selected, storage, chains), 3);
   assert_int_equal(chains[0].length, 1);
   anas_model_destroy(model);
+}
+
+// ---- duplication and deletion (part D 12)
+
+static int count_nodes(const struct anas_model *model, const char *op) {
+  const struct anas_function *entry = &model->functions[anas_model_entry(model)];
+  int count = 0;
+  for (int n = 0; n < entry->num_nodes; n++)
+    count += entry->nodes[n].def ? !strcmp(entry->nodes[n].def->name, op) : !strcmp(op, "call");
+  return count;
+}
+
+// Every block of these networks, also one that changes extents, may come twice or not at all: the connection around it
+// goes along, and what follows is relative.
+static void test_every_block_doubles_and_goes(void **state) {
+  (void)state;
+  static const char *const names[] = {"cnn", "resnet18", "resnet50", "resnet18-plain", "vit-ti/4"};
+  for (int i = 0; i < 5; i++) {
+    struct anas_model *model = zoo(names[i]);
+    bool residual = count_nodes(model, "add") > 0;
+    int calls[256], num_calls = anas_block_calls(model, &model->functions[anas_model_entry(model)], calls);
+    assert_true(num_calls >= 2);
+    for (int c = 0; c < num_calls; c++)
+      for (int duplicate = 0; duplicate < 2; duplicate++) {
+        struct anas_model *child = anas_model_clone(model);
+        anas_status status = duplicate ? anas_duplicate_block(child, calls[c], 7) : anas_delete_block(child, calls[c]);
+        if (status == ANAS_OK) status = anas_model_infer_shapes(child);
+        if (status == ANAS_OK) status = anas_model_verify(child);
+        if (status != ANAS_OK) fail_msg("%s, call %d: %s", names[i], c, anas_error_message());
+        int more = duplicate ? 1 : -1;
+        assert_int_equal(count_nodes(child, "call"), num_calls + more);
+        if (residual) assert_int_equal(count_nodes(child, "add"), count_nodes(model, "add") + more);
+        char before[33], after[33];
+        anas_model_hash(model, before);
+        anas_model_hash(child, after);
+        assert_string_not_equal(before, after);
+        anas_model_destroy(child);
+      }
+    anas_model_destroy(model);
+  }
+}
+
+// What belongs to a block, in the network at the top of this file.
+static void test_units(void **state) {
+  (void)state;
+  struct anas_model *model = load(resnet_text);
+  const struct anas_function *entry = &model->functions[anas_model_entry(model)];
+  int calls[8], num_calls = anas_block_calls(model, entry, calls);
+  static const int sizes[] = {4, 4, 5, 4}; // call, normalisation, sum, relu; and the projection
+  assert_int_equal(num_calls, 4);
+  for (int c = 0; c < num_calls; c++) {
+    struct anas_unit unit;
+    int size = 0;
+    anas_find_unit(entry, calls[c], &unit);
+    for (int n = 0; n < entry->num_nodes; n++)
+      size += unit.inside[n];
+    assert_string_equal(entry->nodes[unit.exit].def->name, "relu");
+    assert_true(unit.inside[calls[c]]);
+    assert_int_equal(size, sizes[c]);
+    anas_unit_deinit(&unit);
+  }
+  anas_model_destroy(model);
+  // Without a connection, or with one that does not come together around the block alone, it is the call.
+  static const char *const texts[] = {
+      "func.func @main(%x: tensor<*xf32>) -> tensor<*xf32> {\n  %0 = call @b(%x) : (tensor<*xf32>) -> tensor<*xf32>\n"
+      "  %1 = call @b(%0) : (tensor<*xf32>) -> tensor<*xf32>\n  return %1 : tensor<*xf32>\n}\n",
+      "func.func @main(%x: tensor<*xf32>) -> tensor<*xf32> {\n  %0 = call @b(%x) : (tensor<*xf32>) -> tensor<*xf32>\n"
+      "  %1 = call @b(%0) : (tensor<*xf32>) -> tensor<*xf32>\n" ADDED("%2", "%1",
+                                                                      "%x") "  return %2 : tensor<*xf32>\n}\n",
+      "func.func @main(%x: tensor<*xf32>) -> tensor<*xf32> {\n  %0 = call @b(%x) : (tensor<*xf32>) -> "
+      "tensor<*xf32>\n" ADDED("%1", "%0", "%x") "  return %1 : tensor<*xf32>\n}\n"};
+  static const int expected[] = {1, 1, 2};
+  for (int t = 0; t < 3; t++) {
+    char *text = anas_format("%sfunc.func private @b(%%x: tensor<*xf32>) -> tensor<*xf32> attributes {anas.block = "
+                             "\"b\"} {\n  return %%x : tensor<*xf32>\n}\n",
+                             texts[t]);
+    MlirModule module;
+    struct anas_unit unit;
+    int size = 0;
+    assert_int_equal(anas_parse(context, text, strlen(text), "test", &module), ANAS_OK);
+    assert_int_equal(anas_model_import(module, &model), ANAS_OK);
+    anas_find_unit(&model->functions[0], 0, &unit);
+    for (int n = 0; n < model->functions[0].num_nodes; n++)
+      size += unit.inside[n];
+    assert_int_equal(size, expected[t]);
+    anas_unit_deinit(&unit);
+    anas_model_destroy(model);
+    mlirModuleDestroy(module);
+    free(text);
+  }
 }
 
 // ---- lineages
@@ -425,6 +516,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_selection_is_connected_and_convex),
       cmocka_unit_test(test_chains_end_at_junctions),
+      cmocka_unit_test(test_every_block_doubles_and_goes),
+      cmocka_unit_test(test_units),
       cmocka_unit_test(test_lineage_of_cnn),
       cmocka_unit_test(test_lineage_of_resnet),
       cmocka_unit_test(test_shares_of_kinds),
