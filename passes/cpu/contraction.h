@@ -52,6 +52,8 @@ struct anas_contraction {
   // at r * a_stride, a step is a_pitch.
   bool pack_a, pack_b;
   int64_t a_elements, b_elements, a_pitch, a_stride;
+  bool fetch_a;    // the next batch item's A is fetched while one is computed
+  int64_t fetch_c; // distance of the next item's result, which is fetched too; 0: it is not
 };
 
 #define ANAS_PARALLEL_MACS 200000.0 // fewer are not worth a second thread
@@ -67,6 +69,7 @@ bool anas_contraction_transposable(const struct anas_cpu_nest *nest, int a, int 
 // Which operands to copy, after the register tile and the stream are chosen; how large the copies are, at the end.
 void anas_contraction_packing(struct anas_contraction *plan);
 void anas_contraction_packed_sizes(struct anas_contraction *plan);
+void anas_contraction_prefetching(struct anas_contraction *plan);
 // An array on the stack; to be called at the top of the function.
 MlirValue anas_contraction_stack(struct anas_code *code, int64_t elements);
 // Copy of the panel of B, or the chunk of A, that starts at `from` in `source`; count: steps, null for k_block of them.

@@ -15,6 +15,8 @@ struct emitter {
   MlirValue streamed;   // sum of the indices of the stream loops, null: there are none
   MlirValue flat[ANAS_CPU_OPERANDS];
   MlirValue packed_a, packed_b; // the copies, null if there are none
+  MlirValue source_a;           // A itself
+  bool fetching;                // the tile fetches A of the next item
   MlirValue chunk_lower;        // null: the chunk loop starts at 0 and is not cut
   MlirValue lane_step;          // null: the only one
   // The tile being emitted.
@@ -27,6 +29,7 @@ struct emitter {
 
 struct place {
   struct anas_address a, b, c;
+  struct anas_address fetch; // in A: what the tile fetches, moved by rows only
 };
 
 static struct place move(const struct emitter *e, struct place place, int loop, MlirValue iv, int64_t scale) {
@@ -35,6 +38,8 @@ static struct place move(const struct emitter *e, struct place place, int loop, 
   place.a = anas_address_step(e->code, place.a, iv, operand[plan->a].stride[loop] * scale);
   place.b = anas_address_step(e->code, place.b, iv, operand[plan->b].stride[loop] * scale);
   place.c = anas_address_step(e->code, place.c, iv, operand[plan->c].stride[loop] * scale);
+  if (e->fetching && loop == plan->row[0])
+    place.fetch = anas_address_step(e->code, place.fetch, iv, plan->nest->extent[plan->k[0]] * scale);
   return place;
 }
 
@@ -112,6 +117,9 @@ static void emit_reduction(struct emitter *e, int level, struct place place, int
   struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, upper, 1, num, accumulator);
   for (int i = 0; i < num; i++)
     accumulator[i] = anas_code_iter(&scope, i);
+  if (e->fetching && level == plan->num_k - 1)
+    anas_code_prefetch(code, e->source_a, anas_address_step(code, place.fetch, scope.iv, plan->tile[plan->row[0]]),
+                       false);
   emit_reduction(e, level + 1, move(e, place, loop, scope.iv, 1), rows, row_a, accumulator);
   anas_code_end(code, &scope, num, accumulator);
   for (int i = 0; i < num; i++)
@@ -135,6 +143,10 @@ static void emit_tile(struct emitter *e, struct place place) {
     struct anas_address at = anas_address_offset(place.c, row_c[i / e->vectors] + vector_offset(e, plan->c, v));
     accumulator[i] = anas_code_vector_load(code, e->flat[plan->c], at, type, active(e, v));
     if (c->filled) accumulator[i] = anas_code_select(code, e->first_block, fill, accumulator[i]);
+  }
+  for (int i = 0; plan->fetch_c && i < rows * e->vectors; i++) {
+    int64_t offset = plan->fetch_c + row_c[i / e->vectors] + vector_offset(e, plan->c, i % e->vectors);
+    anas_code_prefetch(code, e->flat[plan->c], anas_address_offset(place.c, offset), true);
   }
   emit_reduction(e, plan->k_split, place, rows, row_a, accumulator);
   for (int i = 0; i < rows * e->vectors; i++) {
@@ -184,8 +196,13 @@ static void emit_rows(struct emitter *e, int position, struct place place) {
 // The rows of a chunk in one reduction block, from copies of A and B if the plan says so.
 static void emit_chunk(struct emitter *e, struct place place) {
   const struct anas_contraction *plan = e->plan;
+  e->fetching = plan->fetch_a;
+  e->source_a = e->flat[plan->a];
+  if (plan->fetch_a)
+    place.fetch = anas_address_offset(place.a, plan->nest->operand[plan->a].stride[plan->batch[plan->num_batch - 1]]);
   if (!plan->pack_a && !plan->pack_b) {
     emit_rows(e, plan->num_rows > 0 ? plan->chunk_at : 0, place);
+    e->fetching = false;
     return;
   }
   struct anas_cpu_nest nest = *plan->nest; // strides of the copies
@@ -209,6 +226,7 @@ static void emit_chunk(struct emitter *e, struct place place) {
   e->plan = &inner;
   emit_rows(e, plan->num_rows > 0 ? plan->chunk_at : 0, place);
   e->plan = plan;
+  e->fetching = false;
   e->flat[plan->a] = a;
   e->flat[plan->b] = b;
 }
@@ -359,7 +377,8 @@ void anas_contraction_emit(struct anas_code *code, const struct anas_contraction
   const struct anas_cpu_operand *operand = plan->nest->operand;
   for (int o = 0; o < plan->nest->num_operands; o++)
     e.flat[o] = anas_code_flatten(code, operand[o].memref, operand[o].elements, operand[o].element);
-  struct place place = {{{0}, operand[plan->a].offset}, {{0}, operand[plan->b].offset}, {{0}, operand[plan->c].offset}};
+  struct place place = {
+      .a = {{0}, operand[plan->a].offset}, .b = {{0}, operand[plan->b].offset}, .c = {{0}, operand[plan->c].offset}};
   if (plan->pack_a) e.packed_a = anas_contraction_stack(code, plan->a_elements);
   if (plan->pack_b) e.packed_b = anas_contraction_stack(code, plan->b_elements);
   emit_stream(&e, 0, place);

@@ -314,4 +314,5 @@ void anas_contraction_order(struct anas_contraction *plan) {
   else
     choose_levels(plan);
   anas_contraction_packed_sizes(plan);
+  anas_contraction_prefetching(plan);
 }
