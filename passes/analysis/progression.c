@@ -2,6 +2,7 @@
 // Composition, containment and union of position sets in closed form.
 #include "passes/analysis/progression.h"
 
+#define MAX_BORDER (1 << 16)       // windows looked at on either side
 #define LARGEST (INT64_C(1) << 44) // numbers beyond are refused, so that nothing here overflows
 
 static int64_t max(int64_t a, int64_t b) {
@@ -51,7 +52,14 @@ bool anas_progression_has_gap(const struct anas_progression *set, int64_t domain
   int64_t values = anas_progression_values(set, domain), first;
   if (set->step == 1 || set->stride == 0) // the lowest and the highest window are the ones in danger
     return !anas_progression_at(set, 0, &first) || !anas_progression_at(set, (values - 1) * set->quot, &first);
-  for (int64_t u = 0; u < values; u++)
+  // Only windows that reach beyond an end can miss every position: the first few and the last few.
+  int64_t lower = min(values, (set->low + set->pad + set->stride - 1) / set->stride);
+  int64_t reach = set->high - (set->window - 1) * set->step + set->pad; // of the last window that ends inside
+  int64_t upper = reach < 0 ? 0 : min(values, reach / set->stride + 1);
+  if (lower > MAX_BORDER || values - upper > MAX_BORDER) return true;
+  for (int64_t u = 0; u < lower; u++)
+    if (!anas_progression_at(set, u * set->quot, &first)) return true;
+  for (int64_t u = upper; u < values; u++)
     if (!anas_progression_at(set, u * set->quot, &first)) return true;
   return false;
 }

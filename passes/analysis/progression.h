@@ -27,7 +27,7 @@ int64_t anas_progression_at(const struct anas_progression *set, int64_t y, int64
 // Values that u takes for y in [0, domain).
 int64_t anas_progression_values(const struct anas_progression *set, int64_t domain);
 bool anas_progression_is_constant(const struct anas_progression *set);
-// Is the set empty for some y in [0, domain)? Exact.
+// Is the set empty for some y in [0, domain)? True also where too many windows would have to be looked at.
 bool anas_progression_has_gap(const struct anas_progression *set, int64_t domain);
 
 // The same function on [0, domain) with positions in [0, extent), with bounded numbers, and constant if it is.
