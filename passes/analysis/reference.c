@@ -22,7 +22,7 @@ struct flat {
   const struct anas_model *model;
   const struct anas_function *function;
   struct flat_op *ops;
-  int num_ops, num_values;
+  int num_ops, num_values, num_calls;
   size_t capacity;
   int result[ANAS_MAX_RESULTS];
 };
@@ -44,10 +44,10 @@ static anas_status expand(struct flat *flat, const struct anas_function *functio
     }
     if (end) {
       memcpy(out_results, refs, (size_t)count * sizeof *refs);
-    } else if (!node->def) {
+    } else if (!node->def && flat->num_calls++ < ANAS_MAX_OPS) {
       status = expand(flat, &flat->model->functions[node->callee], refs, depth + 1, called[n]);
-    } else if (flat->num_ops == ANAS_MAX_OPS) {
-      status = anas_fail(ANAS_INVALID, "function '@%s' is more than %d ops with everything it calls",
+    } else if (!node->def || flat->num_ops == ANAS_MAX_OPS) {
+      status = anas_fail(ANAS_INVALID, "function '@%s' is more than %d ops or calls with everything it calls",
                          flat->function->name, ANAS_MAX_OPS);
     } else {
       flat->ops = anas_grow(flat->ops, (size_t)flat->num_ops, &flat->capacity, sizeof *flat->ops);

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -421,6 +422,35 @@ static void test_imprecisions_are_gone(void **state) {
   assert_digits(&chain_properties("conv3=1 flatten", input, false, true).mixing[0][0], "10333333");
 }
 
+// Functions that only call, each the next one twice: summaries do not care, what expands calls says no.
+static void test_calls_without_end(void **state) {
+  (void)state;
+  struct anas_model *model = anas_model_create();
+  for (int f = 0; f < 40; f++) {
+    char name[16];
+    snprintf(name, sizeof name, "f%d", f);
+    struct anas_function *function = anas_model_add_function(model, name);
+    function->is_private = f > 0;
+    function->num_args = function->num_results = 1;
+    function->arg[0] = test_shape4(2, 8, 8, 4);
+    function->result[0] = (struct anas_ref){ANAS_ARGUMENT, 0};
+    for (int n = 0; n < 2 && f < 39; n++) {
+      struct anas_node *call = anas_function_add_node(function, NULL);
+      call->callee = f + 1;
+      call->num_operands = call->num_results = 1;
+      call->operand[0] = (struct anas_ref){n - 1, 0};
+      function->result[0] = (struct anas_ref){n, 0};
+    }
+  }
+  assert_int_equal(anas_model_infer_shapes(model), ANAS_OK);
+  struct anas_properties properties[40];
+  struct anas_property_options strict = {.strict_reference = true};
+  assert_int_equal(anas_infer_properties(model, properties), ANAS_OK);
+  assert_digits(&properties[0].mixing[0][0], "1000010000100001");
+  assert_int_equal(anas_infer_properties_with(model, &strict, properties), ANAS_INVALID);
+  anas_model_destroy(model);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a1_depth),
@@ -435,6 +465,7 @@ int main(void) {
       cmocka_unit_test(test_defects_are_not_reproduced),
       cmocka_unit_test(test_operands_of_different_ranks),
       cmocka_unit_test(test_imprecisions_are_gone),
+      cmocka_unit_test(test_calls_without_end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
