@@ -177,6 +177,21 @@ static void dense(int n, int channels, int features) {
   contraction(filter_name, macs, x, y, w, "n, c", "n, f", "c, f", "c, f, n", "ppr");
 }
 
+// Attention of n examples: query times keys, weights times values, and the product with transposed weights that is the
+// gradient of keys and values.
+static void attention(int n, int tokens, int heads, int d) {
+  FORMAT(x, "%dx%dx%dx%dxf32", n, tokens, heads, d);
+  FORMAT(w, "%dx%dx%dx%dxf32", n, heads, tokens, tokens);
+  FORMAT(shape, "%dx%d@%d", heads, d, tokens);
+  double macs = (double)n * heads * tokens * tokens * d;
+  FORMAT(keys, "query_keys %s", shape);
+  contraction(keys, macs, x, x, w, "b, q, h, d", "b, k, h, d", "b, h, q, k", "b, h, q, k, d", "ppppr");
+  FORMAT(values, "weights_values %s", shape);
+  contraction(values, macs, w, x, x, "b, h, q, k", "b, k, h, d", "b, q, h, d", "b, q, h, d, k", "ppppr");
+  FORMAT(gradient, "weights_bwd %s", shape);
+  contraction(gradient, macs, w, x, x, "b, h, q, k", "b, q, h, d", "b, k, h, d", "b, k, h, d, q", "ppppr");
+}
+
 static void maps(int n) {
   FORMAT(x, "%dx32x32x64xf32", n);
   const char *same = "n, h, w, c";
@@ -328,6 +343,12 @@ int main(int argc, char **argv) {
   conv(n, 8, 256, 1024, 1, 1, true);
   dense(128, 6272, 256);
   dense(128, 512, 10);
+  dense(n / 2 * 197, 384, 384);
+  dense(n / 2 * 197, 384, 1536);
+  dense(n / 2 * 197, 1536, 384);
+  attention(n / 2, 49, 6, 64);
+  attention(n / 2, 65, 3, 64);
+  attention(n / 2, 197, 6, 64);
   maps(n);
   anas_cpu_target_deinit(&target);
   mlirContextDestroy(context);
