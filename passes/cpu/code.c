@@ -211,7 +211,7 @@ void anas_code_prefetch(struct anas_code *code, MlirValue flat, struct anas_addr
   MlirValue operands[] = {flat, anas_address_value(code, a)};
   MlirNamedAttribute attributes[] = {
       anas_code_attribute(code, "isWrite", mlirBoolAttrGet(code->context, write)),
-      anas_code_attribute(code, "localityHint", mlirIntegerAttrGet(code->i32, 2)),
+      anas_code_attribute(code, "localityHint", mlirIntegerAttrGet(code->i32, write ? 3 : 2)),
       anas_code_attribute(code, "isDataCache", mlirBoolAttrGet(code->context, true)),
   };
   anas_code_op(code, "memref.prefetch", 2, operands, (MlirType){0}, 3, attributes);

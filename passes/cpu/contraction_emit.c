@@ -7,6 +7,9 @@
 #include <string.h>
 
 #define MAX_TILE 64
+#define MAX_PREFETCHES 256
+#define MAX_RUN 256 // steps for which rows are asked for at once
+#define LINE 16     // elements of a cache line
 
 struct emitter {
   struct anas_code *code;
@@ -23,6 +26,7 @@ struct emitter {
   int vectors;
   int last_lanes; // active lanes of the last vector
   int64_t rows[ANAS_CPU_LOOPS];
+  int64_t ahead;         // in A: to the rows that come later; 0: not known
   MlirValue first_block; // i1: no reduction block came before; null: there is only one
   MlirValue k_count;     // steps of loop k_split in this block; null: k_block
 };
@@ -50,6 +54,11 @@ static int64_t vector_offset(const struct emitter *e, int o, int v) {
   return plan->spread < 0 ? (int64_t)v * plan->lanes : v * plan->nest->operand[o].stride[plan->spread];
 }
 
+// Whether vector v is the first in a cache line.
+static bool begins_line(const struct emitter *e, int v) {
+  return e->plan->spread >= 0 || v * e->plan->lanes % LINE == 0;
+}
+
 static int active(const struct emitter *e, int v) {
   return v == e->vectors - 1 || e->plan->spread >= 0 ? e->last_lanes : e->plan->lanes;
 }
@@ -72,6 +81,34 @@ static int row_offsets(const struct emitter *e, int o, int64_t *out) {
   return num;
 }
 
+// Asks for the lines of `count` consecutive elements of every row of A, `ahead` elements on.
+static void prefetch_rows(struct emitter *e, struct anas_address a, int rows, const int64_t *row_a, int64_t count,
+                          int64_t ahead) {
+  int64_t asked[MAX_PREFETCHES];
+  int num = 0;
+  for (int r = 0; r < rows; r++)
+    for (int64_t i = 0; i < count; i += LINE) {
+      bool known = false;
+      for (int j = 0; j < num && !known; j++)
+        known = asked[j] > row_a[r] + i - LINE && asked[j] < row_a[r] + i + LINE;
+      if (known || num == MAX_PREFETCHES) continue;
+      asked[num++] = row_a[r] + i;
+      anas_code_prefetch(e->code, e->flat[e->plan->a], anas_address_offset(a, row_a[r] + i + ahead), false);
+    }
+}
+
+// What the same step will use in the next block of a stream.
+static void prefetch_stream(struct emitter *e, struct place place, int rows, const int64_t *row_a) {
+  const struct anas_contraction *plan = e->plan;
+  const struct anas_cpu_operand *operand = plan->nest->operand;
+  int loop = plan->k[plan->stream - 1];
+  prefetch_rows(e, place.a, rows, row_a, 1, operand[plan->a].stride[loop]);
+  for (int v = 0; v < e->vectors; v++) {
+    int64_t offset = vector_offset(e, plan->b, v) + operand[plan->b].stride[loop];
+    if (begins_line(e, v)) anas_code_prefetch(e->code, e->flat[plan->b], anas_address_offset(place.b, offset), false);
+  }
+}
+
 static void emit_products(struct emitter *e, struct place place, int rows, const int64_t *row_a,
                           MlirValue *accumulator) {
   struct anas_code *code = e->code;
@@ -82,6 +119,7 @@ static void emit_products(struct emitter *e, struct place place, int rows, const
     struct anas_address at = anas_address_offset(place.b, vector_offset(e, plan->b, v));
     b[v] = anas_code_vector_load(code, e->flat[plan->b], at, type, active(e, v));
   }
+  if (plan->stream) prefetch_stream(e, place, rows, row_a);
   for (int r = 0; r < rows; r++) {
     MlirValue scalar = anas_code_load(code, e->flat[plan->a], anas_address_offset(place.a, row_a[r]));
     MlirValue vector = anas_code_broadcast(code, scalar, plan->lanes);
@@ -104,7 +142,8 @@ static void emit_reduction(struct emitter *e, int level, struct place place, int
   int loop = plan->k[level], num = rows * e->vectors;
   int64_t count = level == plan->k_split ? plan->k_block : plan->nest->extent[loop];
   bool dynamic = level == plan->k_split && !mlirValueIsNull(e->k_count);
-  if (!dynamic && count <= 2) {
+  // Short loops are unrolled, unless the scheduler could then ask for more registers than there are.
+  if (!dynamic && count <= 2 && num + rows + e->vectors <= code->target->registers) {
     for (int64_t i = 0; i < count; i++) {
       struct place at = place;
       at.a.offset += i * plan->nest->operand[plan->a].stride[loop];
@@ -113,6 +152,8 @@ static void emit_reduction(struct emitter *e, int level, struct place place, int
     }
     return;
   }
+  bool run = level == plan->num_k - 1 && plan->nest->operand[plan->a].stride[loop] == 1;
+  if (run && e->ahead && count <= MAX_RUN) prefetch_rows(e, place.a, rows, row_a, count, e->ahead);
   MlirValue upper = dynamic ? e->k_count : anas_code_index(code, count);
   struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, upper, 1, num, accumulator);
   for (int i = 0; i < num; i++)
@@ -126,34 +167,59 @@ static void emit_reduction(struct emitter *e, int level, struct place place, int
     accumulator[i] = anas_code_result(&scope, i);
 }
 
+static struct anas_address tile_element(const struct emitter *e, struct place place, const int64_t *row_c, int i) {
+  int64_t offset = row_c[i / e->vectors] + vector_offset(e, e->plan->c, i % e->vectors);
+  return anas_address_offset(place.c, offset);
+}
+
+// Stores the sums, or adds them to C.
+static void store_tile(struct emitter *e, struct place place, int rows, const int64_t *row_c, const MlirValue *sums,
+                       bool add) {
+  struct anas_code *code = e->code;
+  MlirType type = anas_code_vector(e->plan->lanes, code->f32);
+  for (int i = 0; i < rows * e->vectors; i++) {
+    struct anas_address at = tile_element(e, place, row_c, i);
+    int lanes = active(e, i % e->vectors);
+    MlirValue sum = sums[i];
+    if (add) {
+      MlirValue before = anas_code_vector_load(code, e->flat[e->plan->c], at, type, lanes);
+      sum = anas_code_binary(code, "arith.addf", before, sum);
+    }
+    anas_code_vector_store(code, sum, e->flat[e->plan->c], at, lanes);
+  }
+}
+
+// What is in C is added behind the reduction, so that nothing waits for it.
 static void emit_tile(struct emitter *e, struct place place) {
   const struct anas_contraction *plan = e->plan;
   struct anas_code *code = e->code;
   int64_t row_a[MAX_TILE], row_c[MAX_TILE];
-  int rows = row_offsets(e, plan->a, row_a);
+  int rows = row_offsets(e, plan->a, row_a), num = rows * e->vectors;
   row_offsets(e, plan->c, row_c);
-  MlirType type = anas_code_vector(plan->lanes, code->f32);
   const struct anas_cpu_operand *c = &plan->nest->operand[plan->c];
-  MlirValue accumulator[MAX_TILE];
-  for (int i = 0; i < rows * e->vectors; i++) {
-    int v = i % e->vectors;
-    MlirValue fill = c->filled ? anas_code_splat(code, type, c->fill) : (MlirValue){0};
-    accumulator[i] = fill;
-    if (c->filled && mlirValueIsNull(e->first_block)) continue;
-    struct anas_address at = anas_address_offset(place.c, row_c[i / e->vectors] + vector_offset(e, plan->c, v));
-    accumulator[i] = anas_code_vector_load(code, e->flat[plan->c], at, type, active(e, v));
-    if (c->filled) accumulator[i] = anas_code_select(code, e->first_block, fill, accumulator[i]);
+  MlirType type = anas_code_vector(plan->lanes, code->f32);
+  MlirValue zero = anas_code_splat_f32(code, plan->lanes, 0), sum[MAX_TILE];
+  MlirValue fill = c->filled ? anas_code_splat(code, type, c->fill) : zero;
+  bool blocks = !mlirValueIsNull(e->first_block);
+  for (int i = 0; i < num; i++) {
+    sum[i] = blocks ? zero : fill;
+    if (!blocks && begins_line(e, i % e->vectors)) // if not this result, then that of the next item
+      anas_code_prefetch(code, e->flat[plan->c], anas_address_offset(tile_element(e, place, row_c, i), plan->fetch_c),
+                         true);
   }
-  for (int i = 0; plan->fetch_c && i < rows * e->vectors; i++) {
-    int64_t offset = plan->fetch_c + row_c[i / e->vectors] + vector_offset(e, plan->c, i % e->vectors);
-    anas_code_prefetch(code, e->flat[plan->c], anas_address_offset(place.c, offset), true);
+  emit_reduction(e, plan->k_split, place, rows, row_a, sum);
+  if (!c->filled || !blocks) {
+    store_tile(e, place, rows, row_c, sum, !c->filled);
+    return;
   }
-  emit_reduction(e, plan->k_split, place, rows, row_a, accumulator);
-  for (int i = 0; i < rows * e->vectors; i++) {
-    int v = i % e->vectors;
-    struct anas_address at = anas_address_offset(place.c, row_c[i / e->vectors] + vector_offset(e, plan->c, v));
-    anas_code_vector_store(code, accumulator[i], e->flat[plan->c], at, active(e, v));
-  }
+  struct anas_code_scope branch = anas_code_if(code, e->first_block, true);
+  MlirValue filled[MAX_TILE];
+  for (int i = 0; i < num; i++)
+    filled[i] = mlirValueEqual(fill, zero) ? sum[i] : anas_code_binary(code, "arith.addf", fill, sum[i]);
+  store_tile(e, place, rows, row_c, filled, false);
+  anas_code_else(code, &branch);
+  store_tile(e, place, rows, row_c, sum, true);
+  anas_code_end(code, &branch, 0, NULL);
 }
 
 // ---- rows and reduction blocks
@@ -377,8 +443,11 @@ void anas_contraction_emit(struct anas_code *code, const struct anas_contraction
   const struct anas_cpu_operand *operand = plan->nest->operand;
   for (int o = 0; o < plan->nest->num_operands; o++)
     e.flat[o] = anas_code_flatten(code, operand[o].memref, operand[o].elements, operand[o].element);
-  struct place place = {
-      .a = {{0}, operand[plan->a].offset}, .b = {{0}, operand[plan->b].offset}, .c = {{0}, operand[plan->c].offset}};
+  if (plan->num_rows > 0 && !plan->stream && !plan->pack_a && !plan->fetch_a) {
+    int loop = plan->row[plan->chunk_at];
+    e.ahead = operand[plan->a].stride[loop] * plan->tile[loop];
+  }
+  struct place place = {{{0}, operand[plan->a].offset}, {{0}, operand[plan->b].offset}, {{0}, operand[plan->c].offset}};
   if (plan->pack_a) e.packed_a = anas_contraction_stack(code, plan->a_elements);
   if (plan->pack_b) e.packed_b = anas_contraction_stack(code, plan->b_elements);
   emit_stream(&e, 0, place);

@@ -14,12 +14,47 @@
 // of the accumulators. Panels with gaps between their rows must stay in the first level.
 #define PANEL_BYTES 65536.0
 #define LOOSE_PANEL_BYTES 20480.0
-#define CHUNK_BYTES 524288.0  // of A and C, within a 1 MiB second-level cache
+#define CHUNK_BYTES 524288.0 // of A and C, within a 1 MiB second-level cache
+#define LONGEST_RUN 128
 #define STREAM_BYTES 262144.0 // of A and B in one block of the reduction
-#define STREAM_RESULT_BYTES 262144.0
+#define STREAM_RESULT_BYTES 655360.0
 #define STREAM_STEPS 64 // of a block, so that storing and loading accumulators does not matter
 
 // ---- reduction blocks
+
+// Makes two loops of reduction loop k[i], the inner one with `inner` iterations.
+static void split_reduction(struct anas_contraction *plan, int i, int64_t inner) {
+  struct anas_cpu_nest *nest = &plan->split_nest;
+  *nest = *plan->nest;
+  plan->nest = nest;
+  int loop = plan->k[i], outer = nest->num_loops++;
+  nest->extent[outer] = nest->extent[loop] / inner;
+  nest->extent[loop] = inner;
+  nest->reduction[outer] = nest->reduction[loop];
+  nest->split[outer] = nest->indexed[outer] = false;
+  for (int o = 0; o < nest->num_operands; o++) {
+    nest->operand[o].stride[outer] = nest->operand[o].stride[loop] * inner;
+    nest->operand[o].slab[outer] = false;
+  }
+  plan->tile[outer] = 1;
+  memmove(plan->k + i + 1, plan->k + i, sizeof *plan->k * (size_t)(plan->num_k - i));
+  plan->k[i] = outer;
+  plan->num_k++;
+}
+
+// Cuts a long reduction over consecutive elements of A, because the rows to come are asked for at the start of the
+// innermost loop: a bounded number of lines at once.
+static void cut_innermost(struct anas_contraction *plan) {
+  const struct anas_cpu_nest *nest = plan->nest;
+  int loop = plan->num_k > 0 ? plan->k[plan->num_k - 1] : -1;
+  if (loop < 0 || nest->operand[plan->a].stride[loop] != 1 || nest->num_loops == ANAS_CPU_LOOPS) return;
+  int64_t extent = nest->extent[loop];
+  for (int64_t inner = LONGEST_RUN; extent > LONGEST_RUN && inner * 2 >= LONGEST_RUN; inner--)
+    if (extent % inner == 0) {
+      split_reduction(plan, plan->num_k - 1, inner);
+      return;
+    }
+}
 
 static void choose_reduction_blocks(struct anas_contraction *plan) {
   int first = plan->stream;
@@ -96,7 +131,10 @@ static double chunk_bytes(const struct anas_contraction *plan, int at, int64_t r
   double a = footprint(plan, plan->a, extent);
   extent[plan->lane] = fmin((double)nest->extent[plan->lane], (double)plan->vectors * plan->lanes);
   if (plan->spread >= 0) extent[plan->spread] = plan->vectors;
-  return a + footprint(plan, plan->c, extent);
+  double c = footprint(plan, plan->c, extent);
+  if (plan->fill_loop >= 0) // the fill touches all of the slab
+    c = (double)(rows * nest->operand[plan->c].stride[plan->fill_loop] * 4);
+  return a + c;
 }
 
 static int64_t column_levels(const struct anas_contraction *plan) {
@@ -242,26 +280,6 @@ static void choose_levels(struct anas_contraction *plan) {
 
 // ---- streams
 
-// Makes two loops of reduction loop k[i], the inner one with `inner` iterations.
-static void split_reduction(struct anas_contraction *plan, int i, int64_t inner) {
-  struct anas_cpu_nest *nest = &plan->split_nest;
-  *nest = *plan->nest;
-  plan->nest = nest;
-  int loop = plan->k[i], outer = nest->num_loops++;
-  nest->extent[outer] = nest->extent[loop] / inner;
-  nest->extent[loop] = inner;
-  nest->reduction[outer] = nest->reduction[loop];
-  nest->split[outer] = nest->indexed[outer] = false;
-  for (int o = 0; o < nest->num_operands; o++) {
-    nest->operand[o].stride[outer] = nest->operand[o].stride[loop] * inner;
-    nest->operand[o].slab[outer] = false;
-  }
-  plan->tile[outer] = 1;
-  memmove(plan->k + i + 1, plan->k + i, sizeof *plan->k * (size_t)(plan->num_k - i));
-  plan->k[i] = outer;
-  plan->num_k++;
-}
-
 // Takes the outer loops of a long reduction outside the range, so that A and B come from memory once, if the results
 // stay in the second-level cache beside the A and B of what is left.
 static void choose_stream(struct anas_contraction *plan) {
@@ -308,6 +326,7 @@ static void stream_levels(struct anas_contraction *plan) {
 void anas_contraction_order(struct anas_contraction *plan) {
   choose_stream(plan);
   anas_contraction_packing(plan);
+  if (!plan->stream && plan->num_batch == 0 && !plan->pack_a && !plan->pack_b) cut_innermost(plan);
   choose_reduction_blocks(plan);
   if (plan->stream)
     stream_levels(plan);

@@ -120,7 +120,8 @@ void anas_code_store(struct anas_code *code, MlirValue value, MlirValue flat, st
 MlirValue anas_code_vector_load(struct anas_code *code, MlirValue flat, struct anas_address a, MlirType vector,
                                 int active);
 void anas_code_vector_store(struct anas_code *code, MlirValue value, MlirValue flat, struct anas_address a, int active);
-// Fetches the line of an element, which need not exist, into the second-level cache.
+// Fetches the line of an element, which need not exist: to be written soon, or (into the second-level cache) to be
+// read.
 void anas_code_prefetch(struct anas_code *code, MlirValue flat, struct anas_address a, bool write);
 MlirValue anas_code_broadcast(struct anas_code *code, MlirValue scalar, int lanes);
 MlirValue anas_code_fma(struct anas_code *code, MlirValue a, MlirValue b, MlirValue c);
