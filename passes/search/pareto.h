@@ -7,6 +7,7 @@
 #include "runtime/support/rng.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct anas_point {
   double first, second;
@@ -37,5 +38,23 @@ int anas_pareto_select(const double *weights, int count, struct anas_rng *rng);
 
 // Marks the non-dominated of count rows of num_objectives values each; equal rows are all kept.
 void anas_pareto_front(const double *rows, int count, int num_objectives, bool *out_front);
+
+// Targeted selection (spec 4.6): kept are the seeds and the points no worse than the worst seed in either objective;
+// the curve is that of the kept ones. Candidates are these and, to balance, each other point with probability min(1,
+// kept / not kept).
+void anas_targeted_filter(const struct anas_point *points, const bool *is_seed, int count, struct anas_rng *rng,
+                          bool *out_kept, bool *out_candidate);
+
+// Ageing (spec 4.5): what is left of a value, in 0.1 to 1 of it, when age generations have been made since. Full value
+// for 'life' generations, then falling; cyclic forms come back. life 0: no ageing.
+enum anas_ageing {
+  ANAS_AGEING_IMPULSE,    // falls by half a cosine over another life, then jumps back
+  ANAS_AGEING_CYCLIC,     // falls and rises over another life
+  ANAS_AGEING_ONCE,       // falls by half a cosine and stays
+  ANAS_AGEING_STEP,       // falls at once and stays
+  ANAS_AGEING_CYCLIC_STEP // falls at once for another life
+};
+extern const char *const anas_ageing_names[]; // by enum; ends with null
+double anas_aged(double value, int64_t age, int64_t life, enum anas_ageing ageing);
 
 #endif

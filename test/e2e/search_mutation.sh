@@ -42,6 +42,23 @@ settings ablation | grep -qx mixing=0
 settings ablation | grep -qx weaken=0
 ! sqlite3 ablation/study.db "select description from trials" | grep -q 'wanted' || exit 1
 
+# Targeted selection and ageing change who becomes a parent; the preset knows for which models.
+test "$(anas-search --model resnet50 --preset imagenet --print-config | jq -r .targeted)" = on
+test "$(anas-search --model resnet34 --preset imagenet --print-config | jq -r .targeted)" = off
+test "$(anas-search --model vit-s/16 --preset imagenet --print-config | jq -r .targeted)" = on
+test "$(anas-search --model b0 --preset cifar10 --print-config | jq -r .targeted)" = off
+search --trials 12 --targeted on --generations-to-live 3 --study targeted >targeted.txt
+search --trials 12 --study plain >plain.txt
+sqlite3 targeted/study.db "select decision from trials" | grep -q '"targeted":true'
+sqlite3 targeted/study.db "select decision from trials" | grep -q '"targeted":false'
+! sqlite3 plain/study.db "select decision from trials" | grep -q targeted || exit 1
+parents() { sqlite3 "$1/study.db" "select parent from trials order by number"; }
+parents targeted >p.log
+parents plain >q.log
+! cmp -s p.log q.log || exit 1
+fails "targeted is on or off, got 'yes'" search --targeted yes --study x
+fails "ageing is impulse, cyclic" search --ageing linear --study x
+
 # The settings belong to the study: they stay on resume, and cannot be changed then.
 search --mutation-delete 1 --mutation-duplicate 0 --study deletions >deletions.txt
 test "$(sqlite3 deletions/study.db "select count(*) from trials where number > 0 and kind != 'delete'")" = 0

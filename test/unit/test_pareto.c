@@ -122,11 +122,61 @@ static void test_selection_frequencies(void **state) {
   assert_true(seen[0] > 50 && seen[1] > 50 && seen[2] > 50);
 }
 
+static void test_targeted_filter(void **state) {
+  (void)state;
+  // Seeds at (5, 5) and (6, 4): the base is (5, 4).
+  struct anas_point points[] = {{5, 5}, {6, 4}, {5, 4}, {7, 3.9}, {4.9, 9}, {8, 8}, {5 - 1e-9, 4}};
+  const bool seeds[] = {true, true, false, false, false, false, false};
+  const bool expected[] = {true, true, true, false, false, true, true};
+  bool kept[7], candidate[7];
+  struct anas_rng rng = anas_rng_make(1);
+  anas_targeted_filter(points, seeds, 7, &rng, kept, candidate);
+  for (int i = 0; i < 7; i++) {
+    assert_int_equal(kept[i], expected[i]);
+    assert_true(candidate[i]); // more are kept than not: all others balance them
+  }
+  // One kept, nine not: each of them joins with probability 1/9.
+  struct anas_point many[10] = {{1, 1}};
+  const bool one[10] = {true};
+  int joined = 0;
+  for (int round = 0; round < 2000; round++) {
+    bool k[10], c[10];
+    anas_targeted_filter(many, one, 10, &rng, k, c);
+    assert_true(k[0] && c[0]);
+    for (int i = 1; i < 10; i++) {
+      assert_false(k[i]);
+      joined += c[i];
+    }
+  }
+  assert_true(abs(joined - 2000) < 250);
+}
+
+static void test_ageing(void **state) {
+  (void)state;
+  for (int form = 0; form < 5; form++) {
+    enum anas_ageing ageing = (enum anas_ageing)form;
+    NEAR(anas_aged(80, 17, 0, ageing), 80); // off
+    NEAR(anas_aged(80, 9, 10, ageing), 80);
+    assert_non_null(anas_ageing_names[form]);
+  }
+  assert_null(anas_ageing_names[5]);
+  NEAR(anas_aged(80, 15, 10, ANAS_AGEING_IMPULSE), 8 + 72 * 0.5);
+  NEAR(anas_aged(80, 20, 10, ANAS_AGEING_IMPULSE), 80);
+  NEAR(anas_aged(80, 15, 10, ANAS_AGEING_CYCLIC), 8);
+  NEAR(anas_aged(80, 15, 10, ANAS_AGEING_ONCE), 8 + 72 * 0.5);
+  NEAR(anas_aged(80, 20, 10, ANAS_AGEING_ONCE), 8);
+  NEAR(anas_aged(80, 500, 10, ANAS_AGEING_ONCE), 8);
+  NEAR(anas_aged(80, 11, 10, ANAS_AGEING_STEP), 8);
+  NEAR(anas_aged(80, 15, 10, ANAS_AGEING_CYCLIC_STEP), 8);
+  NEAR(anas_aged(80, 25, 10, ANAS_AGEING_CYCLIC_STEP), 80);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_a12_1_and_3),   cmocka_unit_test(test_a12_2_and_4),
-      cmocka_unit_test(test_scale),         cmocka_unit_test(test_anchor_weight),
-      cmocka_unit_test(test_random_curves), cmocka_unit_test(test_selection_frequencies),
+      cmocka_unit_test(test_a12_1_and_3),     cmocka_unit_test(test_a12_2_and_4),
+      cmocka_unit_test(test_scale),           cmocka_unit_test(test_anchor_weight),
+      cmocka_unit_test(test_random_curves),   cmocka_unit_test(test_selection_frequencies),
+      cmocka_unit_test(test_targeted_filter), cmocka_unit_test(test_ageing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

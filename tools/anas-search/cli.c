@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Options of a search: command line, help, and the JSON form that the study keeps.
+#include "passes/search/pareto.h"
 #include "tools/anas-search/search.h"
 
 #include "runtime/support/memory.h"
@@ -47,6 +48,11 @@ static const struct flag what[] = {
     {"strategy", "NAME", TEXT, AT(strategy), 0, 0, "alphanas (default) or random"},
     {"seed-trials", "N", INTEGER, AT(seed_trials), 1, 1e6, "how often the seed model itself is trained (default 1)"},
     {"min-accuracy", "X", REAL, AT(min_accuracy), 0, 1, "parents need this accuracy (default: 0.85 of the seed's)"},
+    {"targeted", "on|off", TEXT, AT(targeted), 0, 0,
+     "prefer parents no worse than the seed, half of the time (default off; imagenet: on, but for small resnets)"},
+    {"generations-to-live", "N", INTEGER, AT(generations_to_live), 0, 1e9,
+     "parents lose accuracy after N later trials (default 0: never)"},
+    {"ageing", "NAME", TEXT, AT(ageing), 0, 0, "how: impulse (default), cyclic, once, step or cyclic-step"},
     {"retries", "N", INTEGER, AT(retries), 1, 1e6, "mutations tried for one trial (default 40)"},
     {"seed", "N", SEED, AT(seed), 0, 0, "seed of every decision, initial weight and data order (default 0)"},
     {0},
@@ -95,6 +101,7 @@ void search_options_defaults(struct search_options *out) {
       .strategy = anas_strdup("alphanas"),
       .evaluator = anas_strdup("train"),
       .keep_weights = anas_strdup("front"),
+      .ageing = anas_strdup("impulse"),
       .objectives = {{METRIC_ACCURACY, true}, {METRIC_PARAMS, false}},
       .num_objectives = 2,
       .trials = 50,
@@ -115,6 +122,7 @@ void search_options_defaults(struct search_options *out) {
 void search_options_deinit(struct search_options *options) {
   free(options->model_path);
   free(options->mutation_text);
+  free(options->preset);
   for (size_t g = 0; g < NUM_GROUPS; g++)
     for (const struct flag *f = groups[g].flags; f->name; f++)
       if (f->kind == TEXT) free(*(char **)((char *)options + f->offset));
@@ -226,9 +234,18 @@ static anas_status one_of(const char *flag, const char *value, const char *first
                    third ? " or " : "", third ? third : "", value);
 }
 
+int search_ageing(const struct search_options *options) {
+  for (int i = 0; anas_ageing_names[i]; i++)
+    if (!strcmp(anas_ageing_names[i], options->ageing)) return i;
+  return -1;
+}
+
 static anas_status validate(const struct search_options *options) {
   if (!options->study && !options->print_config) return anas_fail(ANAS_INVALID, "--study DIR is required");
   ANAS_RETURN_IF_ERROR(one_of("keep-weights", options->keep_weights, "front", "all", "none"));
+  ANAS_RETURN_IF_ERROR(one_of("targeted", options->targeted, "on", "off", NULL));
+  if (search_ageing(options) < 0)
+    return anas_fail(ANAS_INVALID, "--ageing is impulse, cyclic, once, step or cyclic-step, got '%s'", options->ageing);
   ANAS_RETURN_IF_ERROR(one_of("evaluator", options->evaluator, "train", "simulated", NULL));
   if (!search_strategy_find(options->strategy)) {
     struct anas_strbuf known = {0};
@@ -255,7 +272,10 @@ static anas_status apply_preset(int argc, char **argv, struct search_options *ou
     const char *name = argv[i] + strspn(argv[i], "-");
     if (name == argv[i] || strncmp(name, "preset", 6) || (name[6] && name[6] != '=')) continue;
     const char *value = name[6] ? name + 7 : i + 1 < argc ? argv[i + 1] : NULL;
-    if (value) ANAS_RETURN_IF_ERROR(search_preset(out, value));
+    if (!value) continue;
+    ANAS_RETURN_IF_ERROR(search_preset(out, value));
+    free(out->preset);
+    out->preset = anas_strdup(value);
   }
   return ANAS_OK;
 }
@@ -289,6 +309,7 @@ static anas_status parse(int argc, char **argv, struct search_options *out) {
     ANAS_RETURN_IF_ERROR(set_value(out, flag, value, &replace));
   }
   ANAS_RETURN_IF_ERROR(search_mutation_finish(out));
+  search_preset_model(out);
   return validate(out);
 }
 
@@ -390,6 +411,7 @@ static anas_status read_json(const json_t *object, struct search_options *option
   free(options->mutation_text);
   options->mutation_text = json_is_string(mutation) ? anas_strdup(json_string_value(mutation)) : NULL;
   ANAS_RETURN_IF_ERROR(search_mutation_finish(options));
+  search_preset_model(options);
   const json_t *file = json_object_get(object, "file");
   if (json_is_string(file)) {
     free(options->model_path);

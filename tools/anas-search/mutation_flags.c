@@ -82,6 +82,14 @@ anas_status search_preset(struct search_options *options, const char *preset) {
   return ANAS_OK;
 }
 
+// The published ImageNet search was targeted but for the residual networks other than resnet50.
+void search_preset_model(struct search_options *options) {
+  const char *model = options->model_name ? options->model_name : "";
+  bool imagenet = options->preset && !strcmp(options->preset, "imagenet");
+  bool targeted = imagenet && (strncmp(model, "resnet", 6) || !strcmp(model, "resnet50"));
+  if (!options->targeted) options->targeted = anas_strdup(targeted ? "on" : "off");
+}
+
 void search_mutation_help(struct anas_strbuf *out) {
   anas_strbuf_adds(out, "\nMutation (docs/mutation.md):\n");
   for (const struct anas_mutation_setting *s = anas_mutation_settings(); s->name; s++) {

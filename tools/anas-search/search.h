@@ -43,7 +43,9 @@ struct search_options {
   uint64_t seed;
   double learning_rate, momentum, weight_decay, warmup_epochs, min_accuracy; // min_accuracy < 0: from the seed trials
   double time_limit, trial_timeout;                                          // seconds; 0: none
-  char *mutation_text; // settings of mutations; after parsing, the effective ones
+  char *preset, *targeted, *ageing; // targeted: "on" or "off"; ageing: a name of anas_ageing_names
+  int64_t generations_to_live;      // 0: no ageing
+  char *mutation_text;              // settings of mutations; after parsing, the effective ones
   struct anas_mutation_options mutation;
   int64_t memory_limit; // bytes a trial; 0: the machine's share
   // Not part of the study.
@@ -68,6 +70,8 @@ void search_mutation_offer(struct anas_nearest *nearest); // names for "did you 
 anas_status search_mutation_add(struct search_options *options, const char *setting, const char *value);
 anas_status search_mutation_finish(struct search_options *options); // text -> options->mutation, made effective
 anas_status search_preset(struct search_options *options, const char *preset); // everything but the mutation
+void search_preset_model(struct search_options *options); // what of it depends on the model, where no flag was given
+int search_ageing(const struct search_options *options);  // enum anas_ageing; -1: there is no such name
 void search_mutation_help(struct anas_strbuf *out);
 
 // ---- proposals
