@@ -83,6 +83,20 @@ anas_status anas_infer_properties_with(const struct anas_model *model, const str
                                        struct anas_properties *out);
 anas_status anas_infer_properties(const struct anas_model *model, struct anas_properties *out);
 
+// Properties of a model that is edited in place, or of copies of it one after another: an update costs what the edited
+// functions and the callers of changed summaries cost, whatever the size of the network. Functions keep their numbers;
+// when functions come or go, the whole model is inferred again.
+struct anas_property_session;
+anas_status anas_property_session_create(const struct anas_model *model, struct anas_property_session **out_session);
+void anas_property_session_destroy(struct anas_property_session *session);
+// edited: functions whose ops, types or producers differ from the last model seen. After a failure the next update
+// infers everything.
+anas_status anas_property_session_update(struct anas_property_session *session, const struct anas_model *model,
+                                         const int *edited, int num_edited);
+// One entry a function of the last model; valid until the next update.
+const struct anas_properties *anas_property_session_get(const struct anas_property_session *session);
+int64_t anas_property_session_transfers(const struct anas_property_session *session); // so far, as for the cache
+
 // ANAS_INVALID naming the op if a value has more than max_elements elements, '?' counted as batch (spec 2.2, max_size);
 // shapes must have been inferred.
 anas_status anas_check_sizes(const struct anas_model *model, int64_t batch, int64_t max_elements);

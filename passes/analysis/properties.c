@@ -11,15 +11,6 @@
 
 #define MAX_EXPANDED_OPS (1 << 16) // ops of callees evaluated in place in one inference; beyond, mixing is less exact
 
-struct inference {
-  const struct anas_model *model;
-  struct anas_property_cache *cache;
-  struct anas_summary **summaries; // by function
-  bool *open;
-  int64_t expanded;
-  struct anas_strbuf scratch;
-};
-
 static const struct anas_paths no_paths = {{{ANAS_NO_PATH, ANAS_NO_PATH}, {ANAS_NO_PATH, ANAS_NO_PATH}}};
 
 static void raise(int64_t *into, int64_t value) {
@@ -58,7 +49,7 @@ static void join(struct anas_dependence *into, const struct anas_reads *reads, s
 // One evaluation of a function's ops. Values are numbered: arguments, then every result of every node; each has one
 // relation for each source, whose positions and paths the arguments carry.
 struct sweep {
-  struct inference *inference;
+  struct anas_property_inference *inference;
   const struct anas_function *function;
   int sources;
   int *first_result;              // by node
@@ -116,9 +107,9 @@ static bool transfer_summary(struct sweep *s, const struct anas_node *node, cons
   return true;
 }
 
-static anas_status summarise(struct inference *inference, int index);
-static anas_status evaluate(struct inference *inference, int index, int sources, const struct anas_dependence *args,
-                            struct anas_arena *arena, struct anas_dependence *out_results, bool *out_from_body);
+static anas_status evaluate(struct anas_property_inference *inference, int index, int sources,
+                            const struct anas_dependence *args, struct anas_arena *arena,
+                            struct anas_dependence *out_results, bool *out_from_body);
 
 static void forget(struct anas_dependence *relations, int count) {
   for (int i = 0; i < count; i++)
@@ -126,9 +117,9 @@ static void forget(struct anas_dependence *relations, int count) {
 }
 
 static anas_status transfer_call(struct sweep *s, const struct anas_node *node, struct anas_dependence *results) {
-  struct inference *inference = s->inference;
+  struct anas_property_inference *inference = s->inference;
   const struct anas_function *callee = &inference->model->functions[node->callee];
-  ANAS_RETURN_IF_ERROR(summarise(inference, node->callee));
+  ANAS_RETURN_IF_ERROR(anas_property_summarise(inference, node->callee));
   const struct anas_summary *summary = inference->summaries[node->callee];
   if (transfer_summary(s, node, summary, false, results)) return ANAS_OK;
   forget(results, node->num_results * s->sources);
@@ -167,8 +158,9 @@ static anas_status run_sweep(struct sweep *s) {
   return ANAS_OK;
 }
 
-static anas_status evaluate(struct inference *inference, int index, int sources, const struct anas_dependence *args,
-                            struct anas_arena *arena, struct anas_dependence *out_results, bool *out_from_body) {
+static anas_status evaluate(struct anas_property_inference *inference, int index, int sources,
+                            const struct anas_dependence *args, struct anas_arena *arena,
+                            struct anas_dependence *out_results, bool *out_from_body) {
   const struct anas_function *function = &inference->model->functions[index];
   struct sweep s = {.inference = inference, .function = function, .sources = sources, .arena = arena};
   s.first_result = anas_calloc((size_t)function->num_nodes + 1, sizeof *s.first_result);
@@ -189,7 +181,7 @@ static anas_status evaluate(struct inference *inference, int index, int sources,
 }
 
 // Evaluates a function behind its own arguments.
-static anas_status make_summary(struct inference *inference, int index, struct anas_summary *summary) {
+static anas_status make_summary(struct anas_property_inference *inference, int index, struct anas_summary *summary) {
   const struct anas_function *function = &inference->model->functions[index];
   int sources = function->num_args;
   struct anas_dependence *args = anas_calloc((size_t)(sources * sources) + 1, sizeof *args);
@@ -212,21 +204,23 @@ static anas_status make_summary(struct inference *inference, int index, struct a
   return status;
 }
 
-static anas_status summarise_callees(struct inference *inference, int index) {
+static anas_status summarise_callees(struct anas_property_inference *inference, int index) {
   const struct anas_function *function = &inference->model->functions[index];
   for (int n = 0; n < function->num_nodes; n++)
-    if (!function->nodes[n].def) ANAS_RETURN_IF_ERROR(summarise(inference, function->nodes[n].callee));
+    if (!function->nodes[n].def) ANAS_RETURN_IF_ERROR(anas_property_summarise(inference, function->nodes[n].callee));
   return ANAS_OK;
 }
 
-static anas_status summarise(struct inference *inference, int index) {
+anas_status anas_property_summarise(struct anas_property_inference *inference, int index) {
   const struct anas_function *function = &inference->model->functions[index];
   if (inference->summaries[index]) return ANAS_OK;
   if (inference->open[index])
     return anas_fail(ANAS_INVALID, "function '@%s' calls itself; properties need a module without recursion",
                      function->name);
   inference->open[index] = true;
-  ANAS_RETURN_IF_ERROR(summarise_callees(inference, index));
+  anas_status callees = summarise_callees(inference, index);
+  inference->open[index] = false;
+  ANAS_RETURN_IF_ERROR(callees);
   XXH128_hash_t key, body;
   anas_summary_keys(function, inference->summaries, &inference->scratch, &key, &body);
   inference->summaries[index] = anas_property_cache_find(inference->cache, key, body);
@@ -247,8 +241,8 @@ static anas_status summarise(struct inference *inference, int index) {
   return ANAS_OK;
 }
 
-static void report(const struct anas_function *function, const struct anas_summary *summary,
-                   struct anas_properties *out) {
+void anas_property_report(const struct anas_function *function, const struct anas_summary *summary,
+                          struct anas_properties *out) {
   memset(out, 0, sizeof *out);
   out->num_results = function->num_results;
   out->num_args = function->num_args;
@@ -269,6 +263,19 @@ static void report(const struct anas_function *function, const struct anas_summa
     }
 }
 
+void anas_property_inference_init(const struct anas_model *model, struct anas_property_cache *cache,
+                                  struct anas_property_inference *out) {
+  *out = (struct anas_property_inference){.model = model, .cache = cache};
+  out->summaries = anas_calloc((size_t)model->num_functions + 1, sizeof *out->summaries);
+  out->open = anas_calloc((size_t)model->num_functions + 1, sizeof *out->open);
+}
+
+void anas_property_inference_deinit(struct anas_property_inference *inference) {
+  anas_strbuf_deinit(&inference->scratch);
+  free(inference->open);
+  free(inference->summaries);
+}
+
 static void show_reads(const struct anas_property_options *options, int function, const struct anas_summary *summary) {
   for (int r = 0; r < summary->num_results; r++)
     for (int a = 0; a < summary->num_args; a++)
@@ -279,21 +286,17 @@ anas_status anas_infer_properties_with(const struct anas_model *model, const str
                                        struct anas_properties *out) {
   if (options && options->strict_reference) return anas_infer_properties_strictly(model, out);
   bool own = !options || !options->cache;
-  struct inference inference = {.model = model, .cache = own ? anas_property_cache_create() : options->cache};
-  size_t functions = (size_t)model->num_functions;
-  inference.summaries = anas_calloc(functions + 1, sizeof *inference.summaries);
-  inference.open = anas_calloc(functions + 1, sizeof *inference.open);
+  struct anas_property_inference inference;
+  anas_property_inference_init(model, own ? anas_property_cache_create() : options->cache, &inference);
   anas_property_cache_trim(inference.cache);
   anas_status status = ANAS_OK;
   for (int f = 0; f < model->num_functions && status == ANAS_OK; f++)
-    status = summarise(&inference, f);
+    status = anas_property_summarise(&inference, f);
   for (int f = 0; f < model->num_functions && status == ANAS_OK; f++) {
-    report(&model->functions[f], inference.summaries[f], &out[f]);
+    anas_property_report(&model->functions[f], inference.summaries[f], &out[f]);
     if (options && options->on_reads) show_reads(options, f, inference.summaries[f]);
   }
-  anas_strbuf_deinit(&inference.scratch);
-  free(inference.open);
-  free(inference.summaries);
+  anas_property_inference_deinit(&inference);
   if (own) anas_property_cache_destroy(inference.cache);
   return status;
 }

@@ -45,6 +45,25 @@ void anas_property_cache_count(struct anas_property_cache *cache, int64_t transf
 // Forgets everything if there is too much; what was found before is then gone.
 void anas_property_cache_trim(struct anas_property_cache *cache);
 
+// ---- inference over a model (properties.c)
+
+struct anas_property_inference {
+  const struct anas_model *model;
+  struct anas_property_cache *cache; // owns the summaries
+  struct anas_summary **summaries;   // by function; null: not known (any more)
+  bool *open;                        // callees are being summarised
+  int64_t expanded;                  // ops of callees evaluated in place
+  struct anas_strbuf scratch;
+};
+
+void anas_property_inference_init(const struct anas_model *model, struct anas_property_cache *cache,
+                                  struct anas_property_inference *out);
+void anas_property_inference_deinit(struct anas_property_inference *inference);
+// Fills the summary of a function, and those of its callees that are null.
+anas_status anas_property_summarise(struct anas_property_inference *inference, int function);
+void anas_property_report(const struct anas_function *function, const struct anas_summary *summary,
+                          struct anas_properties *out);
+
 // reference.c
 anas_status anas_infer_properties_strictly(const struct anas_model *model, struct anas_properties *out);
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Speed of property inference on networks of the zoo, one JSON line each: microseconds of one inference of the whole
-// network, of one with a warm cache, and of one after an edit in one block, which the block's summary shows or not; how
-// many transfer functions each evaluated; and nanoseconds to append an op to a prefix. Instructions are those of user
-// space where the machine counts them (perf_event_open); else callgrind counts those of one whole inference, if
-// valgrind is there. Arguments: [--once] NAME...   (--once: one inference and no output, for profilers)
+// network, of one with a warm cache, and of one after an edit in one block, which the block's summary shows or not, and
+// the same by a session that is told what was edited; how many transfer functions each evaluated; and nanoseconds to
+// append an op to a prefix. Instructions are those of user space where the machine counts them (perf_event_open); else
+// callgrind counts those of one whole inference, if valgrind is there. Arguments: [--once] NAME...   (--once: one
+// inference and no output, for profilers)
 #include "dialect/zoo.h"
 #include "passes/analysis/analysis.h"
 
@@ -96,6 +97,34 @@ static struct timing measure(struct anas_model *model, enum mode mode, int count
   if (node) node->def = saved;
   if (mode == COLD) timing.transfers = anas_property_cache_transfers(cache); // of the first one
   anas_property_cache_destroy(cache);
+  qsort(times, RUNS, sizeof *times, by_value);
+  timing.best = times[0];
+  timing.median = times[RUNS / 2];
+  return timing;
+}
+
+// An update of a session after an edit that is new to it: what the edit costs, without the rest of the network.
+static struct timing measure_session(struct anas_model *model, enum mode mode) {
+  struct timing timing = {.instructions = -1};
+  double times[RUNS];
+  struct anas_node *node = editable(model);
+  const struct anas_op_def *saved = node ? node->def : NULL;
+  int edited = 0;
+  for (int f = 0; node && f < model->num_functions; f++)
+    if (node >= model->functions[f].nodes && node < model->functions[f].nodes + model->functions[f].num_nodes)
+      edited = f;
+  for (int i = 0; i < RUNS; i++) {
+    struct anas_property_session *session;
+    if (anas_property_session_create(model, &session) != ANAS_OK) fail();
+    if (node) node->def = mode == EDITED ? anas_op_find("gelu", 4) : anas_op_find("identity", 8);
+    int64_t before = anas_property_session_transfers(session);
+    double start = now();
+    if (anas_property_session_update(session, model, &edited, 1) != ANAS_OK) fail();
+    times[i] = now() - start;
+    timing.transfers = anas_property_session_transfers(session) - before;
+    if (node) node->def = saved;
+    anas_property_session_destroy(session);
+  }
   qsort(times, RUNS, sizeof *times, by_value);
   timing.best = times[0];
   timing.median = times[RUNS / 2];
@@ -200,6 +229,11 @@ static void bench(const char *name, int counter) {
   print_timing("after_edit", &edited);
   printf(", ");
   print_timing("after_edit_of_depth", &deeper);
+  struct timing session = measure_session(model, EDITED), session_deeper = measure_session(model, EDITED_DEPTH);
+  printf(", ");
+  print_timing("session_edit", &session);
+  printf(", ");
+  print_timing("session_edit_of_depth", &session_deeper);
   printf(", \"append_ns\": %.0f}\n", append_ns(model));
   fflush(stdout);
   free(properties);

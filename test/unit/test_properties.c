@@ -2,6 +2,7 @@
 // Properties and cost of modules, and the pairing of every sample of every op against enumeration.
 #include "dialect/context.h"
 #include "dialect/zoo.h"
+#include "runtime/support/rng.h"
 #include "test/unit/pairing.h"
 
 #include <math.h>
@@ -216,6 +217,44 @@ static void test_inference_after_an_edit(void **state) {
   free(properties);
 }
 
+// A session says after every edit what inference from nothing says, and evaluates only what the edit reaches.
+static void test_session_follows_edits(void **state) {
+  (void)state;
+  static const char *const kinds[] = {"relu", "gelu", "identity", "batch_norm", "softmax"};
+  static const char *const names[] = {"resnet34", "b0"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    struct anas_rng rng = anas_rng_make(41);
+    struct anas_model *model;
+    struct anas_property_session *session;
+    assert_int_equal(anas_zoo_build(names[i], 64, 64, 3, 10, &model), ANAS_OK);
+    assert_int_equal(anas_property_session_create(model, &session), ANAS_OK);
+    struct anas_properties *plain = anas_calloc((size_t)model->num_functions, sizeof *plain);
+    int main = anas_model_find(model, "main"), quiet = 0;
+    for (int edit = 0; edit < 150; edit++) {
+      int f = (int)anas_rng_below(&rng, (uint64_t)model->num_functions);
+      struct anas_function *function = &model->functions[f];
+      struct anas_node *node = &function->nodes[anas_rng_below(&rng, (uint64_t)function->num_nodes)];
+      if (!node->def || node->num_operands != 1 ||
+          !anas_shape_equal(anas_value_type(function, node->operand[0]), &node->result[0]))
+        continue;
+      const char *kind = kinds[anas_rng_below(&rng, sizeof kinds / sizeof *kinds)];
+      node->def = anas_op_find(kind, strlen(kind));
+      memset(node->attr, 0, sizeof node->attr);
+      int64_t before = anas_property_session_transfers(session);
+      assert_int_equal(anas_property_session_update(session, model, &f, 1), ANAS_OK);
+      int64_t cost = anas_property_session_transfers(session) - before;
+      assert_true(cost <= function->num_nodes + (f == main ? 0 : model->functions[main].num_nodes));
+      quiet += f != main && cost == function->num_nodes;
+      assert_int_equal(anas_infer_properties(model, plain), ANAS_OK);
+      assert_memory_equal(plain, anas_property_session_get(session), (size_t)model->num_functions * sizeof *plain);
+    }
+    assert_true(quiet > 0);
+    free(plain);
+    anas_property_session_destroy(session);
+    anas_model_destroy(model);
+  }
+}
+
 // A head split makes the channels a function of two dimensions; across a call, the callee's ops are then looked into.
 static void test_calls_that_need_the_callee(void **state) {
   (void)state;
@@ -239,6 +278,15 @@ static void test_calls_that_need_the_callee(void **state) {
   assert_int_equal(anas_infer_properties(model, properties), ANAS_OK);
   assert_true(properties[0].exact);
   assert_digits(&properties[0].mixing[0][0], "1002"); // every feature is read, two at a time
+  // An edit that the block's summary does not show, but its body does.
+  struct anas_property_session *session;
+  assert_int_equal(anas_property_session_create(model, &session), ANAS_OK);
+  int block_index = anas_model_find(model, "block");
+  model->functions[block_index].nodes[0].def = anas_op_find("max_pool", 8);
+  assert_int_equal(anas_property_session_update(session, model, &block_index, 1), ANAS_OK);
+  assert_int_equal(anas_infer_properties(model, properties), ANAS_OK);
+  assert_memory_equal(properties, anas_property_session_get(session), sizeof properties);
+  anas_property_session_destroy(session);
   anas_model_destroy(model);
   anas_strbuf_deinit(&text);
 }
@@ -340,6 +388,7 @@ int main(void) {
       cmocka_unit_test(test_cost_of_module),
       cmocka_unit_test(test_zoo),
       cmocka_unit_test(test_inference_after_an_edit),
+      cmocka_unit_test(test_session_follows_edits),
       cmocka_unit_test(test_calls_that_need_the_callee),
       cmocka_unit_test(test_pairing_of_every_sample),
       cmocka_unit_test(test_named_pairings),
