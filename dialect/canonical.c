@@ -97,7 +97,9 @@ void anas_model_remove_dead(struct anas_model *model) {
 //
 // Every value has a digest of the expression that computes it (Merkle): calls are expanded, neutral ops are
 // transparent. Digests alone cannot tell two layers with the same attributes on the same operand from one layer used
-// twice, so the hash also covers, for every op that owns parameters, the multiset of values computed with them.
+// twice, so the hash also covers, for every op that owns parameters, the multiset of values computed with them. Layers
+// that are alike even then, a and b in (a + b) * (a + b) or (a + a) * (b + b), are told apart by labels, given so that
+// the hash is the least.
 
 struct owner_use {
   int owner; // number of the parameter-owning node, any numbering
@@ -108,10 +110,17 @@ struct hasher {
   const struct anas_model *model;
   bool **live;
   int *first_node; // of each function in a numbering of all nodes
+  char **text;     // of each node: op and attributes; null until needed
+  int *label;      // of each node: 0, or its number among layers that are alike
   struct owner_use *uses;
   int num_uses;
   size_t capacity_uses;
   int depth;
+};
+
+struct owner {
+  int node; // as in owner_use
+  XXH128_canonical_t value;
 };
 
 static XXH128_canonical_t digest(const struct anas_strbuf *bytes) {
@@ -166,6 +175,16 @@ static void add_attributes(struct anas_strbuf *bytes, const struct anas_function
   }
 }
 
+static char *op_text(const struct anas_function *function, const struct anas_node *node) {
+  struct anas_strbuf bytes = {0};
+  anas_strbuf_adds(&bytes, "op ");
+  anas_strbuf_adds(&bytes, node->def->name);
+  anas_strbuf_adds(&bytes, "{");
+  add_attributes(&bytes, function, node);
+  anas_strbuf_adds(&bytes, "}");
+  return anas_strbuf_detach(&bytes);
+}
+
 static bool is_transparent(const struct anas_node *node) {
   return node->def && node->def->linearity == ANAS_NEUTRAL && node->num_operands == 1 && !node->def->num_attrs &&
          !node->def->deps && !node->def->params;
@@ -185,14 +204,16 @@ static void hash_op(struct hasher *hasher, int function_index, int index, XXH128
                     XXH128_canonical_t *out) {
   const struct anas_function *function = &hasher->model->functions[function_index];
   const struct anas_node *node = &function->nodes[index];
+  int id = hasher->first_node[function_index] + index;
   struct anas_strbuf bytes = {0};
   if (node->def->commutative && has_defaults(node))
     qsort(operands, (size_t)node->num_operands, sizeof *operands, compare_digests);
-  anas_strbuf_adds(&bytes, "op ");
-  anas_strbuf_adds(&bytes, node->def->name);
-  anas_strbuf_adds(&bytes, "{");
-  add_attributes(&bytes, function, node);
-  anas_strbuf_adds(&bytes, "}");
+  if (!hasher->text[id]) hasher->text[id] = op_text(function, node);
+  anas_strbuf_adds(&bytes, hasher->text[id]);
+  if (hasher->label[id]) {
+    anas_strbuf_adds(&bytes, "@");
+    anas_strbuf_addi(&bytes, hasher->label[id]);
+  }
   add_digests(&bytes, operands, node->num_operands);
   size_t common = bytes.size;
   for (int r = 0; r < node->num_results; r++) {
@@ -203,7 +224,7 @@ static void hash_op(struct hasher *hasher, int function_index, int index, XXH128
   }
   if (node->def->params) {
     hasher->uses = anas_grow(hasher->uses, (size_t)hasher->num_uses, &hasher->capacity_uses, sizeof *hasher->uses);
-    hasher->uses[hasher->num_uses++] = (struct owner_use){hasher->first_node[function_index] + index, out[0]};
+    hasher->uses[hasher->num_uses++] = (struct owner_use){id, out[0]};
   }
   anas_strbuf_deinit(&bytes);
 }
@@ -254,20 +275,77 @@ static void hash_root(struct hasher *hasher, int index, struct anas_strbuf *byte
   add_digests(bytes, results, function->num_results);
 }
 
-static void add_owners(struct hasher *hasher, struct anas_strbuf *bytes) {
+static int compare_owners(const void *a, const void *b) {
+  const struct owner *x = a, *y = b;
+  int order = compare_digests(&x->value, &y->value);
+  return order ? order : (x->node > y->node) - (x->node < y->node);
+}
+
+// The layers, by the digests of what is computed with them. malloc'ed.
+static struct owner *find_owners(struct hasher *hasher, int *out_count) {
   if (hasher->num_uses) qsort(hasher->uses, (size_t)hasher->num_uses, sizeof *hasher->uses, compare_uses);
-  XXH128_canonical_t *owners = anas_calloc((size_t)hasher->num_uses, sizeof *owners);
+  struct owner *owners = anas_calloc((size_t)hasher->num_uses, sizeof *owners);
   int count = 0;
   for (int first = 0, next; first < hasher->num_uses; first = next) {
     struct anas_strbuf values = {0};
     for (next = first; next < hasher->num_uses && hasher->uses[next].owner == hasher->uses[first].owner; next++)
       add_digests(&values, &hasher->uses[next].value, 1);
-    owners[count++] = digest(&values);
+    owners[count++] = (struct owner){hasher->uses[first].owner, digest(&values)};
     anas_strbuf_deinit(&values);
   }
-  qsort(owners, (size_t)count, sizeof *owners, compare_digests);
-  add_digests(bytes, owners, count);
-  free(owners);
+  qsort(owners, (size_t)count, sizeof *owners, compare_owners);
+  *out_count = count;
+  return owners;
+}
+
+// Hash of the whole with the labels there are.
+static XXH128_canonical_t evaluate(struct hasher *hasher, struct owner **out_owners, int *out_count) {
+  const struct anas_model *model = hasher->model;
+  struct anas_strbuf bytes = {0};
+  bool only_private = anas_model_entry(model) < 0;
+  hasher->num_uses = 0;
+  for (int f = 0; f < model->num_functions; f++)
+    if (only_private || !model->functions[f].is_private) hash_root(hasher, f, &bytes);
+  int count;
+  struct owner *owners = find_owners(hasher, &count);
+  anas_strbuf_addi(&bytes, count);
+  anas_strbuf_adds(&bytes, ":");
+  for (int i = 0; i < count; i++)
+    anas_strbuf_add(&bytes, (const char *)&owners[i].value, sizeof owners[i].value);
+  XXH128_canonical_t hash = digest(&bytes);
+  anas_strbuf_deinit(&bytes);
+  if (out_owners) {
+    *out_owners = owners;
+    *out_count = count;
+  } else {
+    free(owners);
+  }
+  return hash;
+}
+
+#define MAX_EVALUATIONS 2000 // of networks with hundreds of layers that are all alike
+
+// Gives one layer of the first group of layers that are alike a label. False if all are distinct. If two choices make
+// the same hash, they are the same up to names, so that it does not matter which is taken.
+static bool label_one(struct hasher *hasher, const struct owner *owners, int count, int number, int *evaluations,
+                      XXH128_canonical_t *hash) {
+  int first = 0, size = 1, chosen = -1;
+  while (first + 1 < count && compare_digests(&owners[first].value, &owners[first + 1].value))
+    first++;
+  while (first + size < count && !compare_digests(&owners[first].value, &owners[first + size].value))
+    size++;
+  if (size < 2) return false;
+  for (int i = first; i < first + size && *evaluations < MAX_EVALUATIONS; i++) {
+    hasher->label[owners[i].node] = number;
+    XXH128_canonical_t candidate = evaluate(hasher, NULL, NULL);
+    hasher->label[owners[i].node] = 0;
+    ++*evaluations;
+    if (chosen >= 0 && compare_digests(&candidate, hash) >= 0) continue;
+    chosen = owners[i].node;
+    *hash = candidate;
+  }
+  if (chosen >= 0) hasher->label[chosen] = number;
+  return chosen >= 0;
 }
 
 static bool has_unknown_types(const struct anas_model *model) {
@@ -294,17 +372,25 @@ void anas_model_hash(const struct anas_model *model, char out_hex[33]) {
     hasher.first_node[f] = nodes;
     nodes += model->functions[f].num_nodes;
   }
-  struct anas_strbuf bytes = {0};
-  bool only_private = anas_model_entry(model) < 0;
-  for (int f = 0; f < model->num_functions; f++)
-    if (only_private || !model->functions[f].is_private) hash_root(&hasher, f, &bytes);
-  add_owners(&hasher, &bytes);
-  XXH128_canonical_t hash = digest(&bytes);
+  hasher.text = anas_calloc((size_t)nodes, sizeof *hasher.text);
+  hasher.label = anas_calloc((size_t)nodes, sizeof *hasher.label);
+  int evaluations = 0;
+  XXH128_canonical_t hash;
+  for (int number = 1, more = 1; more; number++) {
+    struct owner *owners;
+    int count;
+    hash = evaluate(&hasher, &owners, &count);
+    more = label_one(&hasher, owners, count, number, &evaluations, &hash);
+    free(owners);
+  }
   for (size_t i = 0; i < sizeof hash.digest; i++)
     snprintf(out_hex + 2 * i, 3, "%02x", hash.digest[i]);
-  anas_strbuf_deinit(&bytes);
   for (int f = 0; f < model->num_functions; f++)
     free(hasher.live[f]);
+  for (int n = 0; n < nodes; n++)
+    free(hasher.text[n]);
+  free(hasher.text);
+  free(hasher.label);
   free(hasher.live);
   free(hasher.first_node);
   free(hasher.uses);

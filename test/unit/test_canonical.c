@@ -140,6 +140,30 @@ static void hash_sees_changes(void **state) {
               MAIN(CALL("%0", "a", "%x") CALL("%1", "b", "%0"), "%1") BLOCK("a") BLOCK("b"));
 }
 
+// Layers that only their use tells apart: (a + b)(a + b) is not (a + a)(b + b), whatever they are called.
+static void hash_tells_layers_apart(void **state) {
+  (void)state;
+#define PAIR CONV("%a", "%x", "a", "8 : i64") CONV("%b", "%x", "b", "8 : i64")
+#define MUL(out, a, b) "  " out " = \"anas.mul\"(" a ", " b ") : (" T ", " T ") -> " T "\n"
+  static const char mixed[] = MAIN(PAIR ADD("%0", "%a", "%b") ADD("%1", "%a", "%b") MUL("%2", "%0", "%1"), "%2");
+  expect_different(mixed, MAIN(PAIR ADD("%0", "%a", "%a") ADD("%1", "%b", "%b") MUL("%2", "%0", "%1"), "%2"));
+  expect_same(mixed, MAIN(CONV("%b", "%x", "p", "8 : i64") CONV("%a", "%x", "q", "8 : i64") ADD("%1", "%b", "%a")
+                              ADD("%0", "%a", "%b") MUL("%2", "%1", "%0"),
+                          "%2"));
+  expect_same(mixed, MAIN(PAIR ADD("%0", "%a", "%b") MUL("%2", "%0", "%0"), "%2"));
+  // Three alike: a chain of uses a-b, b-c is not a-b, a-b.
+#define THREE PAIR CONV("%c", "%x", "c", "8 : i64")
+  static const char chain[] = MAIN(THREE ADD("%0", "%a", "%b") ADD("%1", "%b", "%c") ADD("%2", "%a", "%c")
+                                       MUL("%3", "%0", "%1") MUL("%4", "%3", "%2"),
+                                   "%4");
+  expect_different(chain, MAIN(THREE ADD("%0", "%a", "%b") ADD("%1", "%b", "%c") ADD("%2", "%b", "%b")
+                                   MUL("%3", "%0", "%1") MUL("%4", "%3", "%2"),
+                               "%4"));
+  expect_same(chain, MAIN(THREE ADD("%0", "%c", "%b") ADD("%1", "%b", "%a") ADD("%2", "%c", "%a") MUL("%3", "%0", "%1")
+                              MUL("%4", "%3", "%2"),
+                          "%4"));
+}
+
 // The value is part of the interface: studies store it. Changing it means changing the study format.
 static void hash_is_stable(void **state) {
   (void)state;
@@ -204,8 +228,9 @@ static void verification(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(hash_ignores_writing), cmocka_unit_test(hash_sees_changes), cmocka_unit_test(hash_is_stable),
-      cmocka_unit_test(dead_code_goes),       cmocka_unit_test(verification),
+      cmocka_unit_test(hash_ignores_writing),    cmocka_unit_test(hash_sees_changes),
+      cmocka_unit_test(hash_tells_layers_apart), cmocka_unit_test(hash_is_stable),
+      cmocka_unit_test(dead_code_goes),          cmocka_unit_test(verification),
   };
   return cmocka_run_group_tests(tests, start, stop);
 }
