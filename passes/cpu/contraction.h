@@ -52,6 +52,7 @@ struct anas_contraction {
   // at r * a_stride, a step is a_pitch.
   bool pack_a, pack_b;
   int64_t a_elements, b_elements, a_pitch, a_stride;
+  bool panels;     // a stream that copies a panel of B for every column and block
   bool fetch_a;    // the next batch item's A is fetched while one is computed
   int64_t fetch_c; // distance of the next item's result, which is fetched too; 0: it is not
 };

@@ -119,7 +119,7 @@ static void emit_products(struct emitter *e, struct place place, int rows, const
     struct anas_address at = anas_address_offset(place.b, vector_offset(e, plan->b, v));
     b[v] = anas_code_vector_load(code, e->flat[plan->b], at, type, active(e, v));
   }
-  if (plan->stream) prefetch_stream(e, place, rows, row_a);
+  if (plan->stream && !plan->panels) prefetch_stream(e, place, rows, row_a);
   for (int r = 0; r < rows; r++) {
     MlirValue scalar = anas_code_load(code, e->flat[plan->a], anas_address_offset(place.a, row_a[r]));
     MlirValue vector = anas_code_broadcast(code, scalar, plan->lanes);
@@ -447,7 +447,8 @@ void anas_contraction_emit(struct anas_code *code, const struct anas_contraction
     int loop = plan->row[plan->chunk_at];
     e.ahead = operand[plan->a].stride[loop] * plan->tile[loop];
   }
-  struct place place = {{{0}, operand[plan->a].offset}, {{0}, operand[plan->b].offset}, {{0}, operand[plan->c].offset}};
+  struct place place = {
+      .a = {{0}, operand[plan->a].offset}, .b = {{0}, operand[plan->b].offset}, .c = {{0}, operand[plan->c].offset}};
   if (plan->pack_a) e.packed_a = anas_contraction_stack(code, plan->a_elements);
   if (plan->pack_b) e.packed_b = anas_contraction_stack(code, plan->b_elements);
   emit_stream(&e, 0, place);

@@ -18,7 +18,12 @@
 #define LONGEST_RUN 128
 #define STREAM_BYTES 262144.0 // of A and B in one block of the reduction
 #define STREAM_RESULT_BYTES 655360.0
-#define STREAM_STEPS 64 // of a block, so that storing and loading accumulators does not matter
+#define MIN_PANEL_COLUMNS 8 // tiles of lanes that share a chunk of A
+#define MIN_PANEL_TILES 8   // tiles of rows that share a panel of B
+#define MIN_PANEL_STEPS 128
+#define MAX_PANEL_STEPS 256
+#define PANEL_CHUNK_BYTES 450000.0 // of A
+#define STREAM_STEPS 64            // of a block, so that storing and loading accumulators does not matter
 
 // ---- reduction blocks
 
@@ -315,8 +320,36 @@ static void choose_stream(struct anas_contraction *plan) {
   plan->stream = i;
 }
 
+// The same where the results are many but a block of the reduction for a chunk of rows fits the second-level cache:
+// filter gradients of dense layers. Panels of B are copied, A comes from memory once, and the results once a block.
+static void choose_panels(struct anas_contraction *plan) {
+  const struct anas_cpu_nest *nest = plan->nest;
+  if (plan->num_k != 1 || plan->num_rows != 1 || plan->num_batch > 0 || plan->spread >= 0 ||
+      nest->operand[plan->b].stride[plan->lane] != 1 || anas_cpu_needs_fill(nest) ||
+      column_levels(plan) < MIN_PANEL_COLUMNS || nest->num_loops == ANAS_CPU_LOOPS)
+    return;
+  int row = plan->row[0], k = plan->k[0];
+  int64_t tile = plan->tile[row], whole = nest->extent[k], rows = nest->extent[row];
+  if (rows < MIN_PANEL_TILES * tile || (double)whole * (double)(MIN_PANEL_TILES * tile) * 4 <= CHUNK_BYTES) return;
+  int64_t block = MAX_PANEL_STEPS;
+  while (block >= MIN_PANEL_STEPS && whole % block != 0)
+    block--;
+  if (block < MIN_PANEL_STEPS || block == whole) return;
+  int64_t most = (int64_t)(PANEL_CHUNK_BYTES / (4.0 * (double)block)), chunks = (rows + most - 1) / most;
+  split_reduction(plan, 0, block);
+  plan->stream = 1;
+  plan->panels = true;
+  plan->chunk_rows = ((rows + chunks - 1) / chunks + tile - 1) / tile * tile;
+}
+
 static void stream_levels(struct anas_contraction *plan) {
   plan->fill_loop = -1;
+  if (plan->panels) {
+    plan->chunk_at = 0;
+    row_levels(plan, plan->outer, &plan->num_outer);
+    column_level_list(plan, plan->outer, &plan->num_outer);
+    return;
+  }
   plan->chunk_at = 0;
   plan->chunk_rows = plan->num_rows > 0 ? plan->tile[plan->row[0]] : 1;
   column_level_list(plan, plan->outer, &plan->num_outer);
@@ -324,7 +357,8 @@ static void stream_levels(struct anas_contraction *plan) {
 }
 
 void anas_contraction_order(struct anas_contraction *plan) {
-  choose_stream(plan);
+  choose_panels(plan);
+  if (!plan->panels) choose_stream(plan);
   anas_contraction_packing(plan);
   if (!plan->stream && plan->num_batch == 0 && !plan->pack_a && !plan->pack_b) cut_innermost(plan);
   choose_reduction_blocks(plan);

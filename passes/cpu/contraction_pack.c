@@ -51,7 +51,7 @@ void anas_contraction_packing(struct anas_contraction *plan) {
   for (int i = 0; i < plan->num_rows; i++)
     tiles *= (double)((nest->extent[plan->row[i]] + plan->tile[plan->row[i]] - 1) / plan->tile[plan->row[i]]);
   bool loose = llabs(b->stride[k]) > 2 * (int64_t)plan->vectors * plan->lanes && pages(nest, b, k) > MAX_PAGES_B;
-  plan->pack_b = b->stride[plan->lane] != 1 || (loose && tiles >= MIN_TILES && !plan->stream);
+  plan->pack_b = b->stride[plan->lane] != 1 || plan->panels || (loose && tiles >= MIN_TILES && !plan->stream);
   // Without a batch the same chunk of A would be copied for every column.
   plan->pack_a = plan->num_batch > 0 && !plan->stream && plan->num_rows == 1 && a->stride[plan->row[0]] == 1 &&
                  pages(nest, a, k) > MAX_PAGES_A && plan->vectors > 1 && tiles > 2;

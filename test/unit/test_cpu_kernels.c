@@ -498,6 +498,9 @@ static void attention_products(void **state) {
   contraction("40x1500xf32", "50x1500xf32", "40x50xf32", "m, k", "n, k", "m, n", "m, n, k", "ppr", 1500, true);
   contraction("40x1111xf32", "19x1111xf32", "40x19xf32", "m, k", "n, k", "m, n", "m, n, k", "ppr", 1111, false);
   contraction("1100x900xf32", "1100x40xf32", "900x40xf32", "k, m", "k, n", "m, n", "m, n, k", "ppr", 1100, true);
+  // Panels of a stream.
+  contraction("3072x100xf32", "3072x270xf32", "100x270xf32", "k, m", "k, n", "m, n", "m, n, k", "ppr", 3072, true);
+  contraction("1600x230xf32", "1600x260xf32", "230x260xf32", "k, m", "k, n", "m, n", "m, n, k", "ppr", 1600, false);
   contraction("30x200xf32", "200x5x40xf32", "30x5x40xf32", "m, k", "k, u, n", "m, u, n", "m, u, n, k", "pppr", 200,
               true);
 }
@@ -588,8 +591,8 @@ static void conv_backward_filter(void **state) {
   }
 }
 
-// Long reductions into few results: the outer blocks of the reduction are outside the range. The partial sums of n terms
-// grow like the square root of n and so does each rounding: errors grow like n.
+// Long reductions into few results: the outer blocks of the reduction are outside the range. The partial sums of n
+// terms grow like the square root of n and so does each rounding: errors grow like n.
 static void streams(void **state) {
   (void)state;
   static const int lengths[] = {4096, 4100, 4099}; // cut evenly, cut badly, prime
