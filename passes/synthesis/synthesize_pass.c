@@ -7,6 +7,7 @@
 
 #include "runtime/support/memory.h"
 
+#include <mlir-c/Diagnostics.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,9 +96,11 @@ static anas_status synthesize_all(struct anas_model *model, MlirContext context,
                                   const struct anas_synthesis_options *options, struct anas_rng *rng) {
   bool *done = anas_calloc((size_t)model->num_functions + 1, sizeof *done);
   anas_status status = ANAS_OK;
-  for (int f = 0; f < model->num_functions && status == ANAS_OK; f++)
-    if (!done[f] && anas_function_has_targets(&model->functions[f]))
-      status = synthesize_group(model, context, f, done, options, rng);
+  for (int f = 0; f < model->num_functions && status == ANAS_OK; f++) {
+    if (done[f] || !anas_function_has_targets(&model->functions[f])) continue;
+    status = synthesize_group(model, context, f, done, options, rng);
+    if (status != ANAS_OK) mlirEmitError(model->functions[f].location, anas_error_message());
+  }
   free(done);
   return status;
 }

@@ -5,7 +5,7 @@
 set -eu
 docs=$(cd "$(dirname "$0")/../../docs" && pwd)
 
-for doc in guide properties mutation; do
+for doc in guide properties mutation synthesis; do
   rm -rf "$doc"
   mkdir "$doc"
   cd "$doc"

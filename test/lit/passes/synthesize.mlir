@@ -10,8 +10,8 @@
 
 // METHOD: error: 'anas-synthesize': synthesis method 'exhaustive' does not exist; there are 'progressive', 'enumerative', 'random-enum', 'random', 'primer' and 'automl-zero'
 // MODE: error: 'anas-synthesize': synthesis mode 'best' does not exist; there are 'greedy', 'uniform' and 'weighted'
-// SHORT: error: 'anas-synthesize': synthesis of '@layer': no chain of at most 1 ops was found
-// EXTENT: error: 'anas-synthesize': attribute 'anas.target_shape' of function '@layer' must be array<i64: ...>
+// SHORT: synthesize.mlir:{{[0-9]+}}:1: error: synthesis of '@layer': no chain of at most 1 ops was found
+// EXTENT: <stdin>:{{[0-9]+}}:1: error: attribute 'anas.target_shape' of function '@layer' must be array<i64: ...>
 
 // A layer that halves the extent and doubles the features, two changes deep and with a covered 3x3 neighbourhood.
 // CHECK-LABEL: func.func @layer(
