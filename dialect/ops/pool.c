@@ -10,11 +10,11 @@ anas_status anas_pool_init(const struct anas_op *op, const struct anas_shape *in
                            const struct anas_ints *strides, bool same, struct anas_pool *out) {
   char text[128];
   struct anas_pool pool = {.spatial = input->rank - 2};
-  if (input->element != ANAS_F32 || pool.spatial < 1)
+  if (input->element != ANAS_F32 || pool.spatial < 1 || pool.spatial > ANAS_POOL_MAX_SPATIAL)
     return anas_fail(ANAS_INVALID,
                      "'anas.%s' needs an f32 tensor (batch, spatial dimensions..., feature) with at least one spatial "
-                     "dimension, got tensor<%s>",
-                     op->def->name, anas_shape_text(input, text));
+                     "dimension and at most %d, got tensor<%s>",
+                     op->def->name, ANAS_POOL_MAX_SPATIAL, anas_shape_text(input, text));
   ANAS_RETURN_IF_ERROR(anas_check_extents(op, input));
   ANAS_RETURN_IF_ERROR(anas_check_ints(op, "window", window, 0, pool.spatial));
   ANAS_RETURN_IF_ERROR(anas_check_ints(op, "strides", strides, 1, pool.spatial));

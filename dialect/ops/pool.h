@@ -5,6 +5,8 @@
 
 #include "dialect/op.h"
 
+#define ANAS_POOL_MAX_SPATIAL 5 // two loops each, batch and feature: ANAS_MAX_LOOPS of a nest
+
 // One spatial dimension: output o reads input o * stride - pad + k for 0 <= k < window, where it exists.
 struct anas_pool_dim {
   int64_t in, out, window, stride, pad;
@@ -12,7 +14,7 @@ struct anas_pool_dim {
 
 struct anas_pool {
   int spatial;
-  struct anas_pool_dim dim[ANAS_MAX_RANK];
+  struct anas_pool_dim dim[ANAS_POOL_MAX_SPATIAL];
 };
 
 // Checks every rule of spec 1.4 against the input's type. A window entry of 0 is the full extent.

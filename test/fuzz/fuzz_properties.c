@@ -13,10 +13,12 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 struct options {
   int64_t count, seed, execute, only;
@@ -199,6 +201,16 @@ static bool check_execution(struct fuzzer *fuzzer, const struct anas_model *mode
 
 // ---- one graph
 
+static int64_t current; // for the message when something aborts
+
+static void on_abort(int signal_number) {
+  char text[128];
+  int length = snprintf(text, sizeof text, "fuzz_properties: stopped in graph %" PRId64 "\n", current);
+  if (write(STDERR_FILENO, text, (size_t)length) < 0) _exit(2);
+  signal(signal_number, SIG_DFL);
+  raise(signal_number);
+}
+
 static void count(struct fuzzer *fuzzer, const struct anas_model *model) {
   int num_defs;
   const struct anas_op_def *const *defs = anas_op_table(&num_defs);
@@ -214,6 +226,7 @@ static void count(struct fuzzer *fuzzer, const struct anas_model *model) {
 }
 
 static bool check_graph(struct fuzzer *fuzzer, int64_t number) {
+  current = number;
   struct anas_rng base = anas_rng_make((uint64_t)fuzzer->options.seed);
   struct anas_rng rng = anas_rng_split(&base, (uint64_t)number);
   struct anas_model *model = graph_random(fuzzer->source, &rng, fuzzer->options.max_ops, fuzzer->options.max_elements);
@@ -300,6 +313,8 @@ int main(int argc, char **argv) {
   fuzzer.context = anas_context_create(false);
   fuzzer.source = graph_source_create(fuzzer.context);
   fuzzer.cache = anas_property_cache_create();
+  signal(SIGABRT, on_abort);
+  signal(SIGSEGV, on_abort);
   clock_gettime(CLOCK_MONOTONIC, &from);
   bool fine = true;
   if (fuzzer.options.only >= 0)
