@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct anas_device_ops *const backends[] = {&anas_device_cuda};
+static const struct anas_device_ops *const backends[] = {&anas_device_cuda, &anas_device_ptxsim};
 
 anas_status anas_device_open(const char *name, int ordinal, struct anas_device **out) {
   for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
@@ -19,7 +19,7 @@ anas_status anas_device_open(const char *name, int ordinal, struct anas_device *
     *out = device;
     return ANAS_OK;
   }
-  return anas_fail(ANAS_INVALID, "unknown device '%s'; known is cuda", name);
+  return anas_fail(ANAS_INVALID, "unknown device '%s'; known are cuda and ptxsim", name);
 }
 
 void anas_device_close(struct anas_device *device) {

@@ -37,10 +37,10 @@ struct anas_device {
   void *state;
 };
 
-// name: "cuda". ANAS_NOT_FOUND says what is missing (driver library, device).
+// name: "cuda" or "ptxsim". ANAS_NOT_FOUND says what is missing (driver library, device).
 anas_status anas_device_open(const char *name, int ordinal, struct anas_device **out);
 void anas_device_close(struct anas_device *device);
 
-extern const struct anas_device_ops anas_device_cuda;
+extern const struct anas_device_ops anas_device_cuda, anas_device_ptxsim;
 
 #endif

@@ -86,7 +86,7 @@ expect_error "does not exist" anas-train "$scratch/net.mlir" --dataset cifar10 -
 expect_error "unknown data set" anas-train "$scratch/net.mlir" --dataset imagenet
 expect_error "not an integer" train --batch many
 expect_error "cannot open" anas-train "$scratch/missing.mlir" --dataset fashion-mnist
-expect_error "not built yet" train --device ptxsim
+expect_error "is not cpu, cuda or ptxsim" train --device abacus
 head -c 1000 "$w" >"$scratch/short.safetensors"
 expect_error "truncated" train --weights "$scratch/short.safetensors"
 sed 's/features = 10 : i64/features = 7 : i64/; s/x10xf32/x7xf32/g' "$scratch/net.mlir" >"$scratch/seven.mlir"

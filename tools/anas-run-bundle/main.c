@@ -4,6 +4,7 @@
 #include "runtime/init.h"
 #include "runtime/support/memory.h"
 #include "runtime/support/parse.h"
+#include "runtime/team.h"
 #include "runtime/trainer.h"
 #include "runtime/weights.h"
 
@@ -39,11 +40,14 @@ static const char help[] =
     "  --profile N         then time each kernel, mean of N steps\n"
     "\n"
     "GENERAL:\n"
+    "  --device NAME       cuda (default), or ptxsim: an interpreter of the same PTX on this machine's processors "
+    "that\n"
+    "                      reports races and bad accesses, slow\n"
     "  --gpu N             which GPU (default 0)\n"
     "  --help, --version\n";
 
 struct settings {
-  const char *bundle, *dataset, *data, *dump;
+  const char *bundle, *dataset, *data, *dump, *device;
   bool synthetic;
   int64_t limit, validation, time, profile, gpu;
   struct anas_train_options train;
@@ -141,7 +145,7 @@ static anas_status run(struct session *session) {
   const struct settings *settings = &session->settings;
   struct anas_device_program bundle;
   ANAS_RETURN_IF_ERROR(anas_bundle_read(settings->bundle, &bundle));
-  anas_status status = anas_device_open("cuda", (int)settings->gpu, &session->device);
+  anas_status status = anas_device_open(settings->device, (int)settings->gpu, &session->device);
   if (status == ANAS_OK) status = anas_device_program_load(&bundle, session->device, &session->program);
   if (status != ANAS_OK) {
     anas_device_program_deinit(&bundle);
@@ -189,6 +193,7 @@ enum {
   DUMP,
   TIME,
   PROFILE,
+  DEVICE,
   GPU,
   HELP,
   VERSION
@@ -209,6 +214,7 @@ static const struct option flags[] = {
     {"dump", required_argument, NULL, DUMP},
     {"time", required_argument, NULL, TIME},
     {"profile", required_argument, NULL, PROFILE},
+    {"device", required_argument, NULL, DEVICE},
     {"gpu", required_argument, NULL, GPU},
     {"help", no_argument, NULL, HELP},
     {"version", no_argument, NULL, VERSION},
@@ -236,6 +242,7 @@ static anas_status parse_flag(int flag, const char *text, struct settings *s) {
   case DUMP: s->dump = text; return ANAS_OK;
   case TIME: return anas_parse_int("--time", text, 1, 1000000, &s->time);
   case PROFILE: return anas_parse_int("--profile", text, 1, 1000, &s->profile);
+  case DEVICE: s->device = text; return ANAS_OK;
   case GPU: return anas_parse_int("--gpu", text, 0, 1024, &s->gpu);
   default: return anas_fail(ANAS_INVALID, "see anas-run-bundle --help");
   }
@@ -243,6 +250,7 @@ static anas_status parse_flag(int flag, const char *text, struct settings *s) {
 
 static anas_status parse(int argc, char **argv, struct settings *s, bool *out_exit) {
   *s = (struct settings){
+      .device = "cuda",
       .validation = -1,
       .train = {.epochs = 1, .learning_rate = 0.05, .warmup_epochs = 0.5, .cosine = true, .augment = true}};
   for (int flag; (flag = getopt_long(argc, argv, "", flags, NULL)) != -1;) {
@@ -271,5 +279,6 @@ int main(int argc, char **argv) {
   anas_program_destroy(session.program);
   anas_device_close(session.device);
   anas_dataset_close(session.dataset);
+  anas_team_shutdown();
   return status == ANAS_OK ? 0 : 1;
 }

@@ -57,7 +57,7 @@ static anas_status compile_host(const struct options *options, MlirModule module
   return anas_program_load(&image, out);
 }
 
-static anas_status compile_cuda(const struct session *session, MlirModule module, struct anas_program **out) {
+static anas_status compile_device(const struct session *session, MlirModule module, struct anas_program **out) {
   const struct options *options = session->options;
   struct anas_gpu_target target;
   struct anas_device_program program;
@@ -78,7 +78,7 @@ static anas_status prepare(struct session *session) {
     // The data first: a wrong folder is found before any time goes into compilation.
     status = open_dataset(options, module, &session->dataset);
     if (status == ANAS_OK)
-      status = session->device ? compile_cuda(session, module, &session->program)
+      status = session->device ? compile_device(session, module, &session->program)
                                : compile_host(options, module, &session->program);
     mlirModuleDestroy(module);
   }
@@ -167,7 +167,7 @@ static anas_status train(struct session *session, int64_t first_step) {
 static anas_status run(struct session *session) {
   const struct options *options = session->options;
   if (options->threads) anas_team_set_size((int)options->threads);
-  if (options->cuda) ANAS_RETURN_IF_ERROR(anas_device_open("cuda", 0, &session->device));
+  if (options->on_device) ANAS_RETURN_IF_ERROR(anas_device_open(options->device, 0, &session->device));
   ANAS_RETURN_IF_ERROR(prepare(session));
   ANAS_RETURN_IF_ERROR(anas_check_fit(anas_program_info(session->program), session->dataset));
   report_init(&session->report, options->json, anas_program_info(session->program));

@@ -41,8 +41,9 @@ static const char help[] =
     "  --eval-only          no training: loss and accuracy of --weights\n"
     "\n"
     "Compilation and machine:\n"
-    "  --device NAME        cpu (default), or cuda: an NVIDIA GPU, through its driver\n"
-    "  --precision NAME     cuda: f32 (default), or tf32 for contractions on tensor cores\n"
+    "  --device NAME        cpu (default), cuda: an NVIDIA GPU, through its driver, or ptxsim: the code of\n"
+    "                       cuda, interpreted here; slow, reports races and bad accesses\n"
+    "  --precision NAME     cuda and ptxsim: f32 (default), or tf32 for contractions on tensor cores\n"
     "  --cpu NAME           generate code for this LLVM processor (default: this one)\n"
     "  --threads N          threads of the step (default: $ANAS_NUM_THREADS or all processors)\n"
     "  --no-cache           compile everything, keep nothing (cache: $ANAS_CACHE_DIR)\n"
@@ -165,13 +166,11 @@ static anas_status check(const struct options *o) {
   if (!o->model) return anas_fail(ANAS_INVALID, "no model given; see anas-train --help");
   if (!o->dataset)
     return anas_fail(ANAS_INVALID, "--dataset is required; known are fashion-mnist, cifar10 and imagefolder");
-  if (!strcmp(o->device, "ptxsim"))
-    return anas_fail(ANAS_UNSUPPORTED, "--device ptxsim is not built yet; use --device cpu or cuda");
-  if (strcmp(o->device, "cpu") && !o->cuda)
+  if (strcmp(o->device, "cpu") && strcmp(o->device, "cuda") && strcmp(o->device, "ptxsim"))
     return anas_fail(ANAS_INVALID, "--device: '%s' is not cpu, cuda or ptxsim", o->device);
-  if (o->cuda && (o->profile || o->reference))
+  if (o->on_device && (o->profile || o->reference))
     return anas_fail(ANAS_UNSUPPORTED, "--%s is about --device cpu", o->profile ? "profile" : "reference");
-  if (o->precision && !o->cuda) return anas_fail(ANAS_INVALID, "--precision is about --device cuda");
+  if (o->precision && !o->on_device) return anas_fail(ANAS_INVALID, "--precision is about --device cuda and ptxsim");
   if (o->eval_only && !o->weights) return anas_fail(ANAS_INVALID, "--eval-only needs --weights FILE");
   if (o->resume && !o->save) return anas_fail(ANAS_INVALID, "--resume needs --save FILE, the file to continue from");
   return ANAS_OK;
@@ -201,7 +200,7 @@ anas_status options_parse(int argc, char **argv, struct options *out, bool *out_
   }
   if (optind < argc) o.model = argv[optind++];
   if (optind < argc) return anas_fail(ANAS_INVALID, "unexpected argument '%s'", argv[optind]);
-  o.cuda = !strcmp(o.device, "cuda");
+  o.on_device = strcmp(o.device, "cpu") != 0;
   ANAS_RETURN_IF_ERROR(check(&o));
   *out = o;
   return ANAS_OK;

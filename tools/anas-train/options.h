@@ -13,8 +13,8 @@ struct options {
   const char *weights;     // --weights: start from, or evaluate, these
   const char *save;        // --save
   const char *compile_cpu; // --cpu
-  const char *precision;   // --precision, of --device cuda
-  bool cuda;               // --device
+  const char *precision;   // --precision, of a device
+  bool on_device;          // --device is not cpu
   bool resume, json, eval_only, augment, no_cache, reference, profile, cosine;
   int64_t epochs, max_steps, batch, seed, limit, validation, threads;
   double learning_rate, warmup, momentum, weight_decay;
