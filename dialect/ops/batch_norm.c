@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Batch normalisation over every dimension but the last (Ioffe and Szegedy, 2015).
+#include "dialect/column_sums.h"
 #include "dialect/op_support.h"
 #include "dialect/train.h"
 
@@ -135,15 +136,6 @@ static double population(const struct anas_op *op) {
   return (double)anas_shape_elements(x) / (double)x->dim[x->rank - 1];
 }
 
-// A nest over operand 0 that reduces everything but the channel, which is the last loop.
-static struct anas_nest *column_nest(const struct anas_op *op, struct anas_lowering *l, const char *kind) {
-  struct anas_nest *nest = anas_lower_nest(l, kind);
-  const struct anas_shape *x = &op->operand[0];
-  for (int d = 0; d < x->rank; d++)
-    anas_nest_loop(nest, x->dim[d], d < x->rank - 1);
-  return nest;
-}
-
 static void channel_in(struct anas_nest *nest, int buffer) {
   anas_access_add(anas_nest_in(nest, buffer), 0, nest->num_loops - 1, 1);
 }
@@ -153,7 +145,7 @@ static void channel_out(struct anas_nest *nest, int buffer, enum anas_fill fill)
 }
 
 // The first element of every channel of operand 0: sums are taken of differences from it, so that a mean that is large
-// against the deviation costs no digits of the variance.
+// against the deviation costs no digits of the variance. The channel is the last loop.
 static void pivot_in(const struct anas_op *op, struct anas_lowering *l, struct anas_nest *nest) {
   anas_access_add(anas_nest_in(nest, anas_lower_operand(l, 0)), op->operand[0].rank - 1, nest->num_loops - 1, 1);
 }
@@ -173,15 +165,17 @@ static anas_status stats_shape(const struct anas_op *op, struct anas_shape *out)
 static anas_status stats_lower(const struct anas_op *op, struct anas_lowering *l) {
   struct anas_shape channels = channel_shape(op);
   int sum = anas_lower_scratch(l, &channels), squares = anas_lower_scratch(l, &channels);
-  struct anas_nest *nest = column_nest(op, l, "batch_norm_sums");
-  anas_access_whole(anas_nest_in(nest, anas_lower_operand(l, 0)), op->operand[0].rank);
+  const int columns[] = {sum, squares};
+  struct anas_column_sums sums;
+  anas_column_sums_init(&sums, &op->operand[0], 0);
+  struct anas_nest *nest = anas_column_sums_begin(&sums, l, "batch_norm_sums", columns, 2);
+  anas_column_sums_whole(&sums, anas_nest_in(nest, anas_lower_operand(l, 0)));
   pivot_in(op, l, nest);
-  channel_out(nest, sum, ANAS_FILL_ZERO);
-  channel_out(nest, squares, ANAS_FILL_ZERO);
   int d = anas_nest_value(nest, "arith.subf %%i0, %%i1 : f32");
   int dd = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", d, d);
   anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.addf %%o0, %%v%d : f32", d));
   anas_nest_yield(nest, 1, "%%v%d", anas_nest_value(nest, "arith.addf %%o1, %%v%d " ANAS_CONTRACT " : f32", dd));
+  anas_column_sums_end(&sums, l, columns, 2);
 
   anas_lower_alias(l, 2, 1);
   anas_lower_alias(l, 3, 2);
@@ -302,18 +296,20 @@ static anas_status bwd_params_shape(const struct anas_op *op, struct anas_shape 
 }
 
 static anas_status bwd_params_lower(const struct anas_op *op, struct anas_lowering *l) {
-  struct anas_nest *nest = column_nest(op, l, "batch_norm_bwd_params");
-  anas_access_whole(anas_nest_in(nest, anas_lower_operand(l, 0)), op->operand[0].rank);
-  anas_access_whole(anas_nest_in(nest, anas_lower_operand(l, 1)), op->operand[0].rank);
+  const int columns[] = {anas_lower_result(l, 0), anas_lower_result(l, 1)};
+  struct anas_column_sums sums;
+  anas_column_sums_init(&sums, &op->operand[0], 0);
+  struct anas_nest *nest = anas_column_sums_begin(&sums, l, "batch_norm_bwd_params", columns, 2);
+  anas_column_sums_whole(&sums, anas_nest_in(nest, anas_lower_operand(l, 0)));
+  anas_column_sums_whole(&sums, anas_nest_in(nest, anas_lower_operand(l, 1)));
   channel_in(nest, anas_lower_operand(l, 2));
   channel_in(nest, anas_lower_operand(l, 3));
-  channel_out(nest, anas_lower_result(l, 0), ANAS_FILL_ZERO);
-  channel_out(nest, anas_lower_result(l, 1), ANAS_FILL_ZERO);
   int centred = anas_nest_value(nest, "arith.subf %%i1, %%i2 : f32");
   int normal = anas_nest_value(nest, "arith.mulf %%v%d, %%i3 : f32", centred);
   int product = anas_nest_value(nest, "arith.mulf %%v%d, %%i0 " ANAS_CONTRACT " : f32", normal);
   anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.addf %%o0, %%v%d " ANAS_CONTRACT " : f32", product));
   anas_nest_yield(nest, 1, "%%v%d", anas_nest_value(nest, "arith.addf %%o1, %%i0 : f32"));
+  anas_column_sums_end(&sums, l, columns, 2);
   return ANAS_OK;
 }
 

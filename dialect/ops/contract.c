@@ -2,6 +2,8 @@
 // Shared pieces of convolution and dense layers, and the gradient of their bias.
 #include "dialect/ops/contract.h"
 
+#include "dialect/column_sums.h"
+
 int anas_contract_loop(struct anas_nest *nest, int64_t extent, bool reduction) {
   return extent == 1 ? -1 : anas_nest_loop(nest, extent, reduction);
 }
@@ -51,15 +53,13 @@ static anas_status bias_bwd_shape(const struct anas_op *op, struct anas_shape *o
 
 static anas_status bias_bwd_lower(const struct anas_op *op, struct anas_lowering *l) {
   const struct anas_shape *dy = &op->operand[0];
-  struct anas_nest *nest = anas_lower_nest(l, "bias_bwd");
-  int feature = anas_nest_loop(nest, dy->dim[dy->rank - 1], false);
-  struct anas_access *in = anas_nest_in(nest, anas_lower_operand(l, 0));
-  for (int i = 0; i < dy->rank - 1; i++)
-    anas_contract_index(in, i, anas_contract_loop(nest, dy->dim[i], true), 1);
-  anas_access_add(in, dy->rank - 1, feature, 1);
-  anas_access_add(anas_nest_out(nest, anas_lower_result(l, 0), ANAS_FILL_ZERO), 0, feature, 1);
-  int sum = anas_nest_value(nest, "arith.addf %%o0, %%i0 : f32");
-  anas_nest_yield(nest, 0, "%%v%d", sum);
+  const int result[] = {anas_lower_result(l, 0)};
+  struct anas_column_sums sums;
+  anas_column_sums_init(&sums, dy, 0);
+  struct anas_nest *nest = anas_column_sums_begin(&sums, l, "bias_bwd", result, 1);
+  anas_column_sums_whole(&sums, anas_nest_in(nest, anas_lower_operand(l, 0)));
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.addf %%o0, %%i0 : f32"));
+  anas_column_sums_end(&sums, l, result, 1);
   return ANAS_OK;
 }
 

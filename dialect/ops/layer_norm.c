@@ -42,13 +42,25 @@ static anas_status norm_forward(struct anas_train *train, struct anas_train_op *
 }
 
 static anas_status norm_backward(struct anas_train *train, struct anas_train_op *op, int64_t groups) {
-  struct anas_attr attrs[] = {ANAS_INT(groups)};
-  MlirValue in[] = {op->grad_result, op->saved[0], op->saved[1], op->saved[2], op->param[SCALE]}, sums[2];
+  const struct anas_shape *x = &op->op->operand[0];
+  int64_t channels = x->dim[x->rank - 1];
+  struct anas_attr attrs[] = {ANAS_INT(groups), ANAS_INT(anas_example_elements(x) / channels)};
+  MlirValue in[] = {op->grad_result, op->saved[0], op->saved[1], op->saved[2], op->param[SCALE]}, sums[2], means[2];
   ANAS_RETURN_IF_ERROR(anas_train_emit(train, "norm_bwd_params", in, 4, attrs, sums));
   op->grad_param[SCALE] = sums[0];
   op->grad_param[OFFSET] = sums[1];
+  if (groups) { // they are sums by example so far
+    struct anas_shape vector = {.rank = 1, .dim = {channels}};
+    struct anas_attr shape[] = {anas_attr_extents(&vector)};
+    ANAS_RETURN_IF_ERROR(anas_train_emit(train, "sum_to", &sums[0], 1, shape, &op->grad_param[SCALE]));
+    ANAS_RETURN_IF_ERROR(anas_train_emit(train, "sum_to", &sums[1], 1, shape, &op->grad_param[OFFSET]));
+  }
   if (!op->need_operand[0]) return ANAS_OK;
-  return anas_train_emit(train, "norm_bwd", in, 5, attrs, &op->grad_operand[0]);
+  MlirValue by_group[] = {sums[0], sums[1], op->param[SCALE]};
+  ANAS_RETURN_IF_ERROR(groups ? anas_train_emit(train, "norm_bwd_groups", by_group, 3, attrs, means)
+                              : anas_train_emit(train, "norm_bwd_rows", in, 5, attrs, means));
+  MlirValue all[] = {in[0], in[1], in[2], in[3], means[0], means[1], op->param[SCALE]};
+  return anas_train_emit(train, "norm_bwd", all, 7, attrs, &op->grad_operand[0]);
 }
 
 // ---- layer_norm

@@ -222,7 +222,8 @@ static MlirValue initial(struct anas_vector_plan *plan, const struct place *plac
   const struct anas_cpu_operand *operand = &plan->nest.operand[o];
   MlirType type = anas_code_vector(plan->lanes, operand->element);
   if (plan->lane_reduces) return anas_code_splat(code, type, neutral_of(plan, o));
-  if (operand->filled && operand->covered) return anas_code_splat(code, type, operand->fill);
+  if (operand->filled && operand->covered && (plan->starts || !plan->by_rows))
+    return anas_code_splat(code, type, operand->fill);
   if (active == 0) return anas_code_splat(code, type, zero_of(plan, operand->element));
   return load_lanes(plan, o, vector_address(plan, place, o, vector), active);
 }
@@ -250,7 +251,8 @@ static anas_status emit_step(struct anas_vector_plan *plan, struct place place, 
         plan->accumulator[plan->num_accumulators++] = initial(plan, &at, o, v, active_lanes(plan, count, v));
     }
   }
-  ANAS_RETURN_IF_ERROR(emit_accumulating(plan, 0, place, count));
+  if (!plan->starts)
+    ANAS_RETURN_IF_ERROR(emit_accumulating(plan, plan->by_rows ? plan->num_accumulating : 0, place, count));
   int slot = 0;
   for (int o = nest->num_in; o < nest->num_operands; o++) {
     if (!in_register(plan, o) || !plan->used[o]) continue;
@@ -285,6 +287,28 @@ static anas_status emit_lane_steps(struct anas_vector_plan *plan, struct place p
   return emit_step(plan, step_place(plan, place, plan->lane, anas_code_index(code, whole)), extent - whole);
 }
 
+static bool any_filled(const struct anas_vector_plan *plan) {
+  for (int o = plan->nest.num_in; o < plan->nest.num_operands; o++)
+    if (plan->nest.operand[o].filled) return true;
+  return false;
+}
+
+static anas_status emit_rows(struct anas_vector_plan *plan, int level, struct place place) {
+  struct anas_code *code = plan->code;
+  if (level == 0 && any_filled(plan)) {
+    plan->starts = true;
+    ANAS_RETURN_IF_ERROR(emit_lane_steps(plan, place));
+    plan->starts = false;
+  }
+  if (level == plan->num_accumulating) return emit_lane_steps(plan, place);
+  int loop = plan->accumulating[level];
+  struct anas_code_scope scope =
+      anas_code_for(code, (MlirValue){0}, anas_code_index(code, plan->nest.extent[loop]), 1, 0, NULL);
+  ANAS_RETURN_IF_ERROR(emit_rows(plan, level + 1, step_place(plan, place, loop, scope.iv)));
+  anas_code_end(code, &scope, 0, NULL);
+  return ANAS_OK;
+}
+
 static anas_status emit_free(struct anas_vector_plan *plan, int level, struct place place, MlirValue lane_step) {
   struct anas_code *code = plan->code;
   if (level < plan->num_free) {
@@ -295,7 +319,7 @@ static anas_status emit_free(struct anas_vector_plan *plan, int level, struct pl
     anas_code_end(code, &scope, 0, NULL);
     return ANAS_OK;
   }
-  if (mlirValueIsNull(lane_step)) return emit_lane_steps(plan, place);
+  if (mlirValueIsNull(lane_step)) return plan->by_rows ? emit_rows(plan, 0, place) : emit_lane_steps(plan, place);
   // lane_step counts steps; the last one may be partial.
   int64_t step = (int64_t)plan->vectors * plan->lanes, extent = plan->nest.extent[plan->lane];
   int64_t whole = extent / step;

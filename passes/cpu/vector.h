@@ -26,6 +26,10 @@ struct anas_vector_plan {
   int64_t tile[ANAS_CPU_LOOPS]; // 1 for the other loops
   int copies;                   // product of the tiles
   int unrolled_from;            // accumulating loops from here on are unrolled
+  // Sums of columns that are wider than the accumulators: the accumulating loops run outside the lane loop, so that
+  // rows are read from end to end; the outputs are updated in memory.
+  bool by_rows;
+  bool starts; // of by_rows: the outputs get their fill
   bool lane_outer;
   int fill_loop; // slab loop of the fills, -1: none
   // state of emission

@@ -160,6 +160,13 @@ static bool reads_once(const struct anas_cpu_nest *nest, int loop) {
   return false;
 }
 
+// Some input is read from end to end, every element once: then memory is the limit, and its order the thing to keep.
+static bool streams(const struct anas_cpu_nest *nest) {
+  for (int o = 0; o < nest->num_in; o++)
+    if (nest->operand[o].elements >= anas_cpu_nest_iterations(nest)) return true;
+  return false;
+}
+
 // Tiles for reductions that stay in registers and have cheap bodies, such as depthwise convolutions.
 static void choose_tiles(struct anas_vector_plan *plan) {
   const struct anas_cpu_nest *nest = &plan->nest;
@@ -168,7 +175,8 @@ static void choose_tiles(struct anas_vector_plan *plan) {
   plan->copies = 1;
   int outputs = num_register_outputs(plan), room = plan->code->target->registers / 2;
   if (plan->num_accumulating == 0 || plan->lane_reduces || body_cost(nest) > 8 || anas_cpu_needs_fill(nest) ||
-      outputs == 0 || outputs != nest->num_operands - nest->num_in) // 0: they are all updated in memory
+      streams(nest) || outputs == 0 ||
+      outputs != nest->num_operands - nest->num_in) // 0: they are all updated in memory
     return;
   assert(outputs > 0); // every kernel function writes something
   bool taken[ANAS_CPU_LOOPS] = {false};
@@ -195,6 +203,7 @@ static void choose_tiles(struct anas_vector_plan *plan) {
 static void choose_unrolling(struct anas_vector_plan *plan) {
   int64_t most = 256 / (plan->copies * plan->vectors), product = 1;
   if (most > 32) most = 32;
+  if (streams(&plan->nest) && most > 8) most = 8; // memory is the limit
   plan->unrolled_from = plan->num_accumulating;
   if (body_cost(&plan->nest) > 8) return;
   for (int i = plan->num_accumulating - 1; i >= 0; i--) {
@@ -202,6 +211,21 @@ static void choose_unrolling(struct anas_vector_plan *plan) {
     if (product > most) return;
     plan->unrolled_from = i;
   }
+}
+
+// Reading a column block by block would take a few cache lines of every row, which no prefetcher likes.
+static void choose_rows(struct anas_vector_plan *plan) {
+  const int64_t most_bytes = 16384, least_tasks = 8; // of accumulators, which stay in the first-level cache
+  struct anas_cpu_nest *nest = &plan->nest;
+  int outputs = nest->num_operands - nest->num_in;
+  int64_t tasks = 1, width = nest->extent[plan->lane];
+  for (int i = 0; i < plan->num_free; i++)
+    if (nest->split[plan->free_loop[i]]) tasks *= nest->extent[plan->free_loop[i]];
+  plan->by_rows = plan->num_accumulating > 0 && !plan->lane_reduces && plan->copies == 1 && streams(nest) &&
+                  num_register_outputs(plan) == outputs && !anas_cpu_needs_fill(nest) &&
+                  width > (int64_t)plan->vectors * plan->lanes && width * outputs * 4 <= most_bytes &&
+                  tasks >= least_tasks;
+  if (plan->by_rows && plan->vectors > 2) plan->vectors = 2;
 }
 
 static void take_outer(struct anas_vector_plan *plan, int position) {
@@ -235,7 +259,7 @@ static void choose_outer(struct anas_vector_plan *plan, int64_t *out_range) {
     *out_range *= plan->nest.extent[plan->free_loop[0]] / plan->tile[plan->free_loop[0]];
     take_outer(plan, 0);
   }
-  if (*out_range < enough && !plan->lane_reduces && plan->nest.split[plan->lane]) {
+  if (*out_range < enough && !plan->lane_reduces && !plan->by_rows && plan->nest.split[plan->lane]) {
     plan->lane_outer = true;
     *out_range *= anas_vector_steps(plan);
   }
@@ -277,6 +301,7 @@ double anas_vector_plan(struct anas_vector_plan *plan, int64_t *out_range) {
   choose_tiles(plan);
   choose_vectors(plan);
   choose_unrolling(plan);
+  choose_rows(plan);
   choose_outer(plan, out_range);
   return cost;
 }

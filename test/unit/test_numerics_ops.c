@@ -254,6 +254,34 @@ static void every_pooling_geometry(void **state) {
   assert_true(checked > 300);
 }
 
+// ---- sums over so many positions that they take two nests (dialect/column_sums.h)
+
+static void long_columns(void **state) {
+  (void)state;
+  static const struct {
+    const char *op;
+    struct anas_sample sample;
+  } cases[] = {
+      {"batch_norm", {{"66x5x2x3xf32"}, "{}", "66x5x2x3xf32"}},
+      {"batch_norm", {{"300x2xf32"}, "{}", "300x2xf32"}}, // part of a dimension
+      {"batch_norm", {{"2x3x140x2xf32"}, "{}", "2x3x140x2xf32"}},
+      {"batch_norm", {{"1x1x257x2xf32"}, "{}", "1x1x257x2xf32"}},
+      {"layer_norm", {{"7x43x6xf32"}, "{}", "7x43x6xf32"}},
+      {"layer_norm", {{"5x4x26x5xf32"}, "{}", "5x4x26x5xf32"}},
+      {"group_norm", {{"2x16x17x4xf32"}, "{num_groups = 2 : i64}", "2x16x17x4xf32"}},
+      {"group_norm", {{"3x300x4xf32"}, "{num_groups = 1 : i64}", "3x300x4xf32"}},
+      {"group_norm", {{"70x2x2x6xf32"}, "{group_size = 2 : i64}", "70x2x2x6xf32"}},
+      {"dense", {{"9x32x2xf32"}, "{features = 3 : i64}", "9x32x3xf32"}},
+      {"conv", {{"3x9x11x2xf32"}, "{features = 3 : i64, kernel = 1 : i64}", "3x9x11x3xf32"}},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    const struct anas_op_def *def = anas_op_find(cases[i].op, strlen(cases[i].op));
+    check_forward(def, &cases[i].sample, true);
+    check_forward(def, &cases[i].sample, false);
+    check_gradients(def, &cases[i].sample, 5);
+  }
+}
+
 // ---- what the definitions leave out
 
 // Training dropout keeps an element, grown, or drops it; seeds and instances draw different masks, one seed the same.
@@ -501,10 +529,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(dependencies_equal_execution),
   };
   const struct CMUnitTest written[] = {
-      cmocka_unit_test(every_pooling_geometry),
-      cmocka_unit_test(dropout_masks),
-      cmocka_unit_test(examples_are_dropped),
-      cmocka_unit_test(batch_norm_averages),
+      cmocka_unit_test(every_pooling_geometry), cmocka_unit_test(long_columns),        cmocka_unit_test(dropout_masks),
+      cmocka_unit_test(examples_are_dropped),   cmocka_unit_test(batch_norm_averages),
   };
   int failed = cmocka_run_group_tests(generated, NULL, NULL);
   if (!only) failed += cmocka_run_group_tests(written, NULL, NULL);
