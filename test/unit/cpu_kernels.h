@@ -20,7 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define KERNEL_MAX_OPERANDS 12
+#define KERNEL_MAX_OPERANDS 16
 
 // ---- text of a kernel function
 // ---------------------------------------------------------------------------------------

@@ -213,6 +213,31 @@ static void column_reductions(void **state) {
   }
 }
 
+// Enough examples for the threads, and rows wider than the accumulators: read row by row. The second input keeps the
+// two loops over positions apart.
+static void sums_by_example(void **state) {
+  (void)state;
+  static const int channels[] = {65, 100, 128, 260, 700};
+  for (size_t i = 0; i < sizeof channels / sizeof *channels; i++) {
+    FORMAT(x, "9x3x5x%dxf32", channels[i]);
+    FORMAT(y, "9x4x7x%dxf32", channels[i]);
+    FORMAT(c, "9x%dxf32", channels[i]);
+    for (int fill = 0; fill < 2; fill++)
+      for (int two = 0; two < 2; two++)
+        check(&(struct kernel_text){.num_in = 2,
+                                    .num_out = 2,
+                                    .type = {x, two ? y : x, c, c},
+                                    .map = {"n, h, w, c", two ? "n, h + 1, w + 2, c" : "n, h, w, c", "n, c", "n, c"},
+                                    .fill = {NULL, NULL, fill ? "0.0" : NULL, fill ? "0xFF800000" : NULL},
+                                    .loops = "n, h, w, c",
+                                    .kinds = "prrp",
+                                    .body = "    %q = arith.mulf %i0, %i1 : f32\n    %s = arith.addf %o0, %q : f32\n"
+                                            "    %t = arith.maxnumf %o1, %i1 : f32\n",
+                                    .yield = "%s, %t"},
+              4e-6);
+  }
+}
+
 static void full_reduction(void **state) {
   (void)state;
   check(&(struct kernel_text){.num_in = 1,
@@ -639,6 +664,7 @@ int main(void) {
       cmocka_unit_test(no_loops),
       cmocka_unit_test(row_reductions),
       cmocka_unit_test(column_reductions),
+      cmocka_unit_test(sums_by_example),
       cmocka_unit_test(full_reduction),
       cmocka_unit_test(coupled_argmax),
       cmocka_unit_test(label_lookup),
