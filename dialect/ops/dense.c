@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#define MIN_ROWS_TO_PACK 128
+
 enum { FEATURES, USE_BIAS, KERNEL_INIT, BIAS_INIT, NUM_ATTRS };
 
 static const struct anas_attr_def dense_attrs[NUM_ATTRS] = {
@@ -150,6 +152,33 @@ static anas_status check_kernel(const struct anas_op *op, int side) {
                    op->def->name, side, anas_shape_text(x, tx), anas_shape_text(kernel, tk));
 }
 
+// A stretch of the kernel's dimension `side`, cut into tiles of lanes: [tile][the other dimension][lane].
+static int pack_lanes(struct anas_lowering *l, const struct anas_shape *kernel, int side,
+                      const struct anas_stretch *lanes) {
+  struct anas_shape packed = {
+      .rank = 3, .element = ANAS_F32, .dim = {lanes->blocks, kernel->dim[1 - side], lanes->width}};
+  char key[96];
+  snprintf(key, sizeof key, "dense lanes of %d: %lld + %lld x %lld", side, (long long)lanes->start,
+           (long long)lanes->blocks, (long long)lanes->width);
+  bool fresh;
+  int source = anas_lower_operand(l, 1), buffer = anas_lower_packed(l, source, key, &packed, &fresh);
+  if (!fresh) return buffer;
+  struct anas_nest *nest = anas_lower_nest(l, "pack_weights");
+  int tile = anas_contract_loop(nest, lanes->blocks, false);
+  int other = anas_contract_loop(nest, kernel->dim[1 - side], false);
+  int lane = anas_nest_loop(nest, lanes->width, false);
+  struct anas_access *in = anas_nest_in(nest, source), *out = anas_nest_out(nest, buffer, ANAS_NO_FILL);
+  in->index[side].constant = lanes->start;
+  anas_contract_index(in, side, tile, lanes->width);
+  anas_contract_index(in, side, lane, 1);
+  anas_contract_index(in, 1 - side, other, 1);
+  anas_contract_index(out, 0, tile, 1);
+  anas_contract_index(out, 1, other, 1);
+  anas_contract_index(out, 2, lane, 1);
+  anas_nest_yield(nest, 0, "%%i0");
+  return buffer;
+}
+
 // ---- dense_fwd
 
 static anas_status fwd_shape(const struct anas_op *op, struct anas_shape *out) {
@@ -170,9 +199,37 @@ static anas_status fwd_shape(const struct anas_op *op, struct anas_shape *out) {
   return ANAS_OK;
 }
 
+// With many rows, tiles of features from a packed kernel.
+static void tiled_fwd(const struct anas_op *op, struct anas_lowering *l) {
+  const struct anas_shape *x = &op->operand[0], *kernel = &op->operand[1];
+  int rows[ANAS_MAX_RANK], last = x->rank - 1;
+  struct anas_stretch lanes = {0};
+  anas_stretch_next(&lanes, kernel->dim[1], ANAS_LANE_TILE);
+  int weights = pack_lanes(l, kernel, 1, &lanes);
+  struct anas_nest *nest = anas_lower_nest(l, "dense_fwd");
+  int tile = anas_contract_loop(nest, lanes.blocks, false);
+  row_loops(nest, x, false, rows);
+  int lane = anas_nest_loop(nest, lanes.width, false);
+  int channel = anas_contract_loop(nest, kernel->dim[0], true);
+  row_index(anas_nest_in(nest, anas_lower_operand(l, 0)), x->rank, rows, channel);
+  struct anas_access *weight = anas_nest_in(nest, weights);
+  anas_contract_index(weight, 0, tile, 1);
+  anas_contract_index(weight, 1, channel, 1);
+  anas_contract_index(weight, 2, lane, 1);
+  struct anas_access *out = anas_nest_out(nest, anas_lower_result(l, 0), ANAS_FILL_ZERO);
+  row_index(out, x->rank, rows, lane);
+  anas_contract_index(out, last, tile, lanes.width);
+  anas_contract_body(nest);
+}
+
 static anas_status fwd_lower(const struct anas_op *op, struct anas_lowering *l) {
   const struct anas_shape *x = &op->operand[0], *kernel = &op->operand[1];
   int rows[ANAS_MAX_RANK], y = anas_lower_result(l, 0);
+  if (kernel->dim[1] % ANAS_LANE_TILE == 0 && anas_shape_elements(x) / x->dim[x->rank - 1] >= MIN_ROWS_TO_PACK) {
+    tiled_fwd(op, l);
+    if (op->num_operands == 3) anas_contract_bias(l, anas_lower_operand(l, 2), y);
+    return ANAS_OK;
+  }
   struct anas_nest *nest = anas_lower_nest(l, "dense_fwd");
   row_loops(nest, x, false, rows);
   int feature = anas_nest_loop(nest, kernel->dim[1], false);
@@ -215,38 +272,13 @@ static anas_status data_shape(const struct anas_op *op, struct anas_shape *out) 
   return ANAS_OK;
 }
 
-// One stretch of input channels of the transposed kernel: [tile][feature][lane].
-static int pack_transposed(struct anas_lowering *l, const struct anas_shape *kernel, const struct anas_stretch *lanes) {
-  struct anas_shape packed = {.rank = 3, .element = ANAS_F32, .dim = {lanes->blocks, kernel->dim[1], lanes->width}};
-  char key[96];
-  snprintf(key, sizeof key, "dense transposed lanes %lld + %lld x %lld", (long long)lanes->start,
-           (long long)lanes->blocks, (long long)lanes->width);
-  bool fresh;
-  int source = anas_lower_operand(l, 1), buffer = anas_lower_packed(l, source, key, &packed, &fresh);
-  if (!fresh) return buffer;
-  struct anas_nest *nest = anas_lower_nest(l, "pack_weights");
-  int tile = anas_contract_loop(nest, lanes->blocks, false);
-  int feature = anas_contract_loop(nest, kernel->dim[1], false);
-  int lane = anas_nest_loop(nest, lanes->width, false);
-  struct anas_access *in = anas_nest_in(nest, source), *out = anas_nest_out(nest, buffer, ANAS_NO_FILL);
-  in->index[0].constant = lanes->start;
-  anas_contract_index(in, 0, tile, lanes->width);
-  anas_contract_index(in, 0, lane, 1);
-  anas_contract_index(in, 1, feature, 1);
-  anas_contract_index(out, 0, tile, 1);
-  anas_contract_index(out, 1, feature, 1);
-  anas_contract_index(out, 2, lane, 1);
-  anas_nest_yield(nest, 0, "%%i0");
-  return buffer;
-}
-
 static anas_status data_lower(const struct anas_op *op, struct anas_lowering *l) {
   const struct anas_shape *dy = &op->operand[0], *kernel = &op->operand[1];
   int rows[ANAS_MAX_RANK], last = dy->rank - 1;
   enum anas_fill fill = ANAS_FILL_ZERO;
   struct anas_stretch lanes = {0};
   while (anas_stretch_next(&lanes, kernel->dim[0], ANAS_LANE_TILE)) {
-    int weights = pack_transposed(l, kernel, &lanes);
+    int weights = pack_lanes(l, kernel, 0, &lanes);
     struct anas_nest *nest = anas_lower_nest(l, "dense_bwd_data");
     int tile = anas_contract_loop(nest, lanes.blocks, false);
     row_loops(nest, dy, false, rows);
