@@ -249,6 +249,52 @@ static void test_enumeration_is_exhaustive(void **state) {
   anas_alphabet_deinit(&alphabet);
 }
 
+// Pruning changes nothing but the cost: random chains of any instances on small and odd extents, in one or two
+// contexts, any set of demands, and sometimes more than the chain has.
+static void test_pruning_on_random_targets(void **state) {
+  (void)state;
+  int found = 0, refuted = 0, fewer = 0;
+  for (uint64_t seed = 0; seed < 500; seed++) {
+    struct anas_rng rng = anas_rng_make(seed);
+    struct anas_value_source source = {.rank = 4};
+    struct anas_node chain[3];
+    struct anas_target targets[2];
+    int num_targets = 1 + (int)anas_rng_below(&rng, 2), length = 1 + (int)anas_rng_below(&rng, 3);
+    bool typed = true;
+    for (int n = 0; n < length; n++)
+      anas_full_draw(&source, &rng, &chain[n]);
+    uint64_t demands = anas_rng_below(&rng, 4), deeper = anas_rng_below(&rng, 3);
+    for (int t = 0; t < num_targets; t++) {
+      int64_t h = 1 + (int64_t)anas_rng_below(&rng, 9), w = 1 + (int64_t)anas_rng_below(&rng, 9);
+      typed = typed && test_target_of(chain, length, test_shape4(2, h, w, 8), anas_rng_below(&rng, 2), &targets[t]);
+      targets[t].require_depth = demands & 1;
+      targets[t].require_mixing = demands & 2;
+      if (deeper == 0) targets[t].depth++;
+    }
+    if (!typed) continue;
+    struct anas_synthesis_result result[2];
+    struct anas_synthesis_effort effort[2];
+    anas_status status[2];
+    for (int prune = 0; prune < 2; prune++) {
+      struct anas_synthesis_options opts = options(ANAS_ENUMERATIVE, 2);
+      opts.min_length = 1 + (int)(seed % 2);
+      opts.regular_sizes = seed % 3 == 0;
+      opts.prune = prune;
+      opts.effort = &effort[prune];
+      status[prune] = anas_synthesize_chain(targets, num_targets, chain, length, &opts, &rng, &result[prune]);
+    }
+    assert_int_equal(status[0], status[1]);
+    fewer += effort[1].candidates < effort[0].candidates;
+    refuted += status[0] != ANAS_OK;
+    if (status[0] != ANAS_OK) continue;
+    found++;
+    assert_true(same_chain(&result[0], result[1].chain, result[1].num_nodes));
+    for (int i = 0; i < 2; i++)
+      anas_synthesis_result_deinit(&result[i]);
+  }
+  assert_true(found > 100 && refuted > 4 && fewer > 50);
+}
+
 // Linear and exponential: refuting a depth that is out of reach costs greedy at most the alphabet for every op, and the
 // enumerations every well-typed chain.
 static void test_growth(void **state) {
@@ -494,6 +540,7 @@ int main(void) {
       cmocka_unit_test(test_product_of_values),
       cmocka_unit_test(test_permutation),
       cmocka_unit_test(test_enumeration_is_exhaustive),
+      cmocka_unit_test(test_pruning_on_random_targets),
       cmocka_unit_test(test_growth),
       cmocka_unit_test(test_budget),
       cmocka_unit_test(test_contexts_of_every_method),
