@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Dead code, and the canonical hash: two models with the same hash are the same network written differently.
+// The canonical hash: two models with the same hash are the same network written differently.
+//
+// Every value has a digest of the expression that computes it (Merkle): calls are expanded, neutral ops are
+// transparent. Digests alone cannot tell two layers with the same attributes on the same operand from one layer used
+// twice, so the hash also covers, for every op that owns parameters, the multiset of values computed with them. Layers
+// that are alike even then, a and b in (a + b) * (a + b) or (a + a) * (b + b), are told apart by labels: by what is
+// done with their values, and where that leaves a choice, so that the hash is the least.
 #include "dialect/attributes.h"
 #include "dialect/model.h"
 
@@ -8,119 +14,45 @@
 #include <string.h>
 #include <xxhash.h>
 
-// live[n]: a result of function depends on node n. malloc'ed.
-static bool *live_nodes(const struct anas_function *function) {
-  bool *live = anas_calloc((size_t)function->num_nodes, sizeof *live);
-  for (int r = 0; r < function->num_results; r++)
-    if (function->result[r].node != ANAS_ARGUMENT) live[function->result[r].node] = true;
-  for (int n = function->num_nodes - 1; n >= 0; n--)
-    for (int i = 0; live[n] && i < function->nodes[n].num_operands; i++)
-      if (function->nodes[n].operand[i].node != ANAS_ARGUMENT) live[function->nodes[n].operand[i].node] = true;
-  return live;
-}
-
-// ---- dead code
-
-static void renumber(struct anas_ref *ref, const int *new_index) {
-  if (ref->node != ANAS_ARGUMENT) ref->node = new_index[ref->node];
-}
-
-static void remove_dead_nodes(struct anas_function *function) {
-  bool *live = live_nodes(function);
-  int *new_index = anas_calloc((size_t)function->num_nodes, sizeof *new_index);
-  int kept = 0;
-  for (int n = 0; n < function->num_nodes; n++) {
-    if (!live[n]) continue;
-    struct anas_node *node = &function->nodes[kept];
-    if (kept != n) *node = function->nodes[n];
-    for (int i = 0; i < node->num_operands; i++)
-      renumber(&node->operand[i], new_index);
-    new_index[n] = kept++;
-  }
-  function->num_nodes = kept;
-  for (int r = 0; r < function->num_results; r++)
-    renumber(&function->result[r], new_index);
-  free(new_index);
-  free(live);
-}
-
-// Everything the public functions call, directly or not. malloc'ed.
-static bool *reachable_functions(const struct anas_model *model) {
-  bool *reachable = anas_calloc((size_t)model->num_functions, sizeof *reachable);
-  int *pending = anas_calloc((size_t)model->num_functions, sizeof *pending), count = 0;
-  for (int f = 0; f < model->num_functions; f++)
-    if (!model->functions[f].is_private) reachable[pending[count++] = f] = true;
-  while (count) {
-    const struct anas_function *function = &model->functions[pending[--count]];
-    for (int n = 0; n < function->num_nodes; n++) {
-      int callee = function->nodes[n].callee;
-      if (!function->nodes[n].def && !reachable[callee]) reachable[pending[count++] = callee] = true;
-    }
-  }
-  free(pending);
-  return reachable;
-}
-
-static void remove_dead_functions(struct anas_model *model) {
-  bool *reachable = reachable_functions(model);
-  int *new_index = anas_calloc((size_t)model->num_functions, sizeof *new_index);
-  int kept = 0;
-  for (int f = 0; f < model->num_functions; f++) {
-    struct anas_function *function = &model->functions[f];
-    if (!reachable[f]) {
-      free(function->nodes);
-      free(function->extras);
-      continue;
-    }
-    if (kept != f) model->functions[kept] = *function;
-    new_index[f] = kept++;
-  }
-  // The tail holds copies of pointers that now belong to the functions in front.
-  memset(model->functions + kept, 0, (size_t)(model->num_functions - kept) * sizeof *model->functions);
-  model->num_functions = kept;
-  for (int f = 0; f < kept; f++)
-    for (int n = 0; n < model->functions[f].num_nodes; n++)
-      if (!model->functions[f].nodes[n].def)
-        model->functions[f].nodes[n].callee = new_index[model->functions[f].nodes[n].callee];
-  free(new_index);
-  free(reachable);
-}
-
-void anas_model_remove_dead(struct anas_model *model) {
-  for (int f = 0; f < model->num_functions; f++)
-    remove_dead_nodes(&model->functions[f]);
-  // A module without a public function is a collection of blocks: every one of them is a root.
-  if (anas_model_entry(model) >= 0) remove_dead_functions(model);
-}
-
-// ---- hash
-//
-// Every value has a digest of the expression that computes it (Merkle): calls are expanded, neutral ops are
-// transparent. Digests alone cannot tell two layers with the same attributes on the same operand from one layer used
-// twice, so the hash also covers, for every op that owns parameters, the multiset of values computed with them. Layers
-// that are alike even then, a and b in (a + b) * (a + b) or (a + a) * (b + b), are told apart by labels, given so that
-// the hash is the least.
-
 struct owner_use {
   int owner; // number of the parameter-owning node, any numbering
   XXH128_canonical_t value;
+};
+
+// An op as it was met when calls were expanded. Digests of a context add up, in any order, over what reads the op.
+struct instance {
+  int node, num_operands;
+  bool commutative;
+  int operand[ANAS_MAX_OPERANDS]; // instance * ANAS_MAX_RESULTS + result; -1: argument
+  XXH128_canonical_t value;
+  uint64_t context[2];
+};
+
+struct value {
+  XXH128_canonical_t digest;
+  int producer; // as in instance.operand, while tracing
 };
 
 struct hasher {
   const struct anas_model *model;
   bool **live;
   int *first_node; // of each function in a numbering of all nodes
-  char **text;     // of each node: op and attributes; null until needed
-  int *label;      // of each node: 0, or its number among layers that are alike
+  int num_nodes;
+  char **text; // of each node: op and attributes; null until needed
+  int *label;  // of each node: 0, or its number among layers that are alike
   struct owner_use *uses;
   int num_uses;
   size_t capacity_uses;
   int depth;
+  bool tracing;
+  struct instance *instances;
+  int num_instances;
+  size_t capacity_instances;
 };
 
 struct owner {
   int node; // as in owner_use
-  XXH128_canonical_t value;
+  XXH128_canonical_t value, context;
 };
 
 static XXH128_canonical_t digest(const struct anas_strbuf *bytes) {
@@ -198,16 +130,53 @@ static bool has_defaults(const struct anas_node *node) {
   return true;
 }
 
-static void hash_function(struct hasher *hasher, int index, const XXH128_canonical_t *args, XXH128_canonical_t *out);
+static void hash_function(struct hasher *hasher, int index, const struct value *args, struct value *out);
 
-static void hash_op(struct hasher *hasher, int function_index, int index, XXH128_canonical_t *operands,
-                    XXH128_canonical_t *out) {
+static int compare_ints(const void *a, const void *b) {
+  return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
+}
+
+// The same computation written twice is one instance; with parameters, only if they are the same.
+static int find_instance(const struct hasher *hasher, const struct instance *wanted, bool owner) {
+  for (int i = 0; i < hasher->num_instances; i++) {
+    const struct instance *instance = &hasher->instances[i];
+    if (!compare_digests(&instance->value, &wanted->value) && instance->num_operands == wanted->num_operands &&
+        (!owner || instance->node == wanted->node) &&
+        !memcmp(instance->operand, wanted->operand, sizeof wanted->operand))
+      return i;
+  }
+  return -1;
+}
+
+static void trace(struct hasher *hasher, int id, bool commutative, bool owner, const struct value *operands,
+                  int num_operands, struct value *results, int num_results) {
+  struct instance wanted = {
+      .node = id, .num_operands = num_operands, .commutative = commutative, .value = results[0].digest};
+  for (int q = 0; q < num_operands; q++)
+    wanted.operand[q] = operands[q].producer;
+  if (commutative) qsort(wanted.operand, (size_t)num_operands, sizeof wanted.operand[0], compare_ints);
+  int index = find_instance(hasher, &wanted, owner);
+  if (index < 0) {
+    hasher->instances = anas_grow(hasher->instances, (size_t)hasher->num_instances, &hasher->capacity_instances,
+                                  sizeof *hasher->instances);
+    index = hasher->num_instances++;
+    hasher->instances[index] = wanted;
+  }
+  for (int r = 0; r < num_results; r++)
+    results[r].producer = index * ANAS_MAX_RESULTS + r;
+}
+
+static void hash_op(struct hasher *hasher, int function_index, int index, const struct value *operand_values,
+                    struct value *out) {
   const struct anas_function *function = &hasher->model->functions[function_index];
   const struct anas_node *node = &function->nodes[index];
   int id = hasher->first_node[function_index] + index;
   struct anas_strbuf bytes = {0};
-  if (node->def->commutative && has_defaults(node))
-    qsort(operands, (size_t)node->num_operands, sizeof *operands, compare_digests);
+  bool commutative = node->def->commutative && has_defaults(node);
+  XXH128_canonical_t operands[ANAS_MAX_OPERANDS];
+  for (int q = 0; q < node->num_operands; q++)
+    operands[q] = operand_values[q].digest;
+  if (commutative) qsort(operands, (size_t)node->num_operands, sizeof *operands, compare_digests);
   if (!hasher->text[id]) hasher->text[id] = op_text(function, node);
   anas_strbuf_adds(&bytes, hasher->text[id]);
   if (hasher->label[id]) {
@@ -219,31 +188,34 @@ static void hash_op(struct hasher *hasher, int function_index, int index, XXH128
   for (int r = 0; r < node->num_results; r++) {
     anas_strbuf_adds(&bytes, "#");
     anas_strbuf_addi(&bytes, r);
-    out[r] = digest(&bytes);
+    out[r] = (struct value){digest(&bytes), -1};
     bytes.size = common;
   }
+  if (hasher->tracing)
+    trace(hasher, id, commutative, node->def->params != NULL, operand_values, node->num_operands, out,
+          node->num_results);
   if (node->def->params) {
     hasher->uses = anas_grow(hasher->uses, (size_t)hasher->num_uses, &hasher->capacity_uses, sizeof *hasher->uses);
-    hasher->uses[hasher->num_uses++] = (struct owner_use){id, out[0]};
+    hasher->uses[hasher->num_uses++] = (struct owner_use){id, out[0].digest};
   }
   anas_strbuf_deinit(&bytes);
 }
 
-static XXH128_canonical_t value_of(const XXH128_canonical_t (*values)[ANAS_MAX_RESULTS], const XXH128_canonical_t *args,
-                                   struct anas_ref ref) {
+static struct value value_of(const struct value (*values)[ANAS_MAX_RESULTS], const struct value *args,
+                             struct anas_ref ref) {
   return ref.node == ANAS_ARGUMENT ? args[ref.index] : values[ref.node][ref.index];
 }
 
-static void hash_function(struct hasher *hasher, int index, const XXH128_canonical_t *args, XXH128_canonical_t *out) {
+static void hash_function(struct hasher *hasher, int index, const struct value *args, struct value *out) {
   const struct anas_function *function = &hasher->model->functions[index];
   memset(out, 0, (size_t)function->num_results * sizeof *out);
   if (hasher->depth > ANAS_MAX_CALL_DEPTH) return; // recursion, which verification rejects
   hasher->depth++;
-  XXH128_canonical_t(*values)[ANAS_MAX_RESULTS] = anas_calloc((size_t)function->num_nodes, sizeof *values);
+  struct value(*values)[ANAS_MAX_RESULTS] = anas_calloc((size_t)function->num_nodes, sizeof *values);
   for (int n = 0; n < function->num_nodes; n++) {
     if (!hasher->live[index][n]) continue;
     const struct anas_node *node = &function->nodes[n];
-    XXH128_canonical_t operands[ANAS_MAX_OPERANDS];
+    struct value operands[ANAS_MAX_OPERANDS];
     for (int i = 0; i < node->num_operands; i++)
       operands[i] = value_of(values, args, node->operand[i]);
     if (is_transparent(node))
@@ -259,20 +231,53 @@ static void hash_function(struct hasher *hasher, int index, const XXH128_canonic
   hasher->depth--;
 }
 
+// Adds to the context of what made a value; 'how' says who reads it and in what place.
+static void add_context(struct hasher *hasher, int producer, int place, const void *how, size_t size) {
+  if (producer < 0) return;
+  struct anas_strbuf bytes = {0};
+  anas_strbuf_addi(&bytes, producer % ANAS_MAX_RESULTS);
+  anas_strbuf_adds(&bytes, ":");
+  anas_strbuf_addi(&bytes, place);
+  anas_strbuf_adds(&bytes, ":");
+  anas_strbuf_add(&bytes, how, size);
+  XXH128_hash_t hash = XXH3_128bits(anas_strbuf_text(&bytes), bytes.size);
+  struct instance *instance = &hasher->instances[producer / ANAS_MAX_RESULTS];
+  instance->context[0] += hash.low64;
+  instance->context[1] += hash.high64;
+  anas_strbuf_deinit(&bytes);
+}
+
+// What is done with an instance's values and with which others; complete once all readers have been passed.
+static XXH128_canonical_t context_of(const struct instance *instance) {
+  struct anas_strbuf bytes = {0};
+  anas_strbuf_add(&bytes, (const char *)&instance->value, sizeof instance->value);
+  anas_strbuf_addf(&bytes, "%016llx%016llx", (unsigned long long)instance->context[0],
+                   (unsigned long long)instance->context[1]);
+  XXH128_canonical_t out = digest(&bytes);
+  anas_strbuf_deinit(&bytes);
+  return out;
+}
+
 static void hash_root(struct hasher *hasher, int index, struct anas_strbuf *bytes) {
   const struct anas_function *function = &hasher->model->functions[index];
-  XXH128_canonical_t args[ANAS_MAX_ARGS], results[ANAS_MAX_RESULTS];
+  struct value args[ANAS_MAX_ARGS], results[ANAS_MAX_RESULTS];
+  XXH128_canonical_t digests[ANAS_MAX_ARGS + ANAS_MAX_RESULTS];
   for (int a = 0; a < function->num_args; a++) {
     struct anas_strbuf arg = {0};
     char type[128];
     anas_strbuf_addf(&arg, "arg %d %s", a, anas_shape_text(&function->arg[a], type));
-    args[a] = digest(&arg);
+    args[a] = (struct value){digest(&arg), -1};
+    digests[a] = args[a].digest;
     anas_strbuf_deinit(&arg);
   }
   hash_function(hasher, index, args, results);
   anas_strbuf_addf(bytes, "root ");
-  add_digests(bytes, args, function->num_args);
-  add_digests(bytes, results, function->num_results);
+  add_digests(bytes, digests, function->num_args);
+  for (int r = 0; r < function->num_results; r++)
+    digests[r] = results[r].digest;
+  add_digests(bytes, digests, function->num_results);
+  for (int r = 0; hasher->tracing && r < function->num_results; r++)
+    add_context(hasher, results[r].producer, r, "result", 6);
 }
 
 static int compare_owners(const void *a, const void *b) {
@@ -290,7 +295,7 @@ static struct owner *find_owners(struct hasher *hasher, int *out_count) {
     struct anas_strbuf values = {0};
     for (next = first; next < hasher->num_uses && hasher->uses[next].owner == hasher->uses[first].owner; next++)
       add_digests(&values, &hasher->uses[next].value, 1);
-    owners[count++] = (struct owner){hasher->uses[first].owner, digest(&values)};
+    owners[count++] = (struct owner){.node = hasher->uses[first].owner, .value = digest(&values)};
     anas_strbuf_deinit(&values);
   }
   qsort(owners, (size_t)count, sizeof *owners, compare_owners);
@@ -321,6 +326,55 @@ static XXH128_canonical_t evaluate(struct hasher *hasher, struct owner **out_own
     free(owners);
   }
   return hash;
+}
+
+static int compare_contexts(const void *a, const void *b) {
+  const struct owner *x = a, *y = b;
+  int order = compare_digests(&x->value, &y->value);
+  return order ? order : compare_digests(&x->context, &y->context);
+}
+
+// Fills in the contexts of the owners: the sum over the places where each was met.
+static void find_contexts(struct hasher *hasher, struct owner *owners, int count) {
+  uint64_t(*sums)[2] = anas_calloc((size_t)hasher->num_nodes + 1, sizeof *sums);
+  hasher->tracing = true;
+  hasher->num_instances = 0;
+  evaluate(hasher, NULL, NULL);
+  hasher->tracing = false;
+  for (int i = hasher->num_instances - 1; i >= 0; i--) { // readers come after what they read
+    const struct instance *instance = &hasher->instances[i];
+    XXH128_canonical_t context = context_of(instance);
+    XXH128_hash_t hash = XXH128_hashFromCanonical(&context);
+    sums[instance->node][0] += hash.low64;
+    sums[instance->node][1] += hash.high64;
+    for (int q = 0; q < instance->num_operands; q++)
+      add_context(hasher, instance->operand[q], instance->commutative ? -1 : q, &context, sizeof context);
+  }
+  for (int i = 0; i < count; i++)
+    XXH128_canonicalFromHash(&owners[i].context, (XXH128_hash_t){sums[owners[i].node][0], sums[owners[i].node][1]});
+  free(sums);
+}
+
+static bool has_alike(const struct owner *owners, int count) {
+  for (int i = 0; i + 1 < count; i++)
+    if (!compare_digests(&owners[i].value, &owners[i + 1].value)) return true;
+  return false;
+}
+
+// Labels layers with equal digests by their contexts, where these differ. False if no layers are alike.
+static bool label_by_context(struct hasher *hasher, struct owner *owners, int count) {
+  if (!has_alike(owners, count)) return false;
+  find_contexts(hasher, owners, count);
+  qsort(owners, (size_t)count, sizeof *owners, compare_contexts);
+  for (int i = 0, rank = 0; i < count; i++) {
+    bool after = i > 0 && !compare_digests(&owners[i - 1].value, &owners[i].value);
+    bool before = i + 1 < count && !compare_digests(&owners[i].value, &owners[i + 1].value);
+    rank = after ? rank + 1 : 1;
+    bool unique = (!after || compare_digests(&owners[i - 1].context, &owners[i].context)) &&
+                  (!before || compare_digests(&owners[i].context, &owners[i + 1].context));
+    if ((after || before) && unique) hasher->label[owners[i].node] = rank;
+  }
+  return true;
 }
 
 #define MAX_EVALUATIONS 2000 // of networks with hundreds of layers that are all alike
@@ -368,17 +422,21 @@ void anas_model_hash(const struct anas_model *model, char out_hex[33]) {
   hasher.first_node = anas_calloc((size_t)model->num_functions, sizeof *hasher.first_node);
   int nodes = 0;
   for (int f = 0; f < model->num_functions; f++) {
-    hasher.live[f] = live_nodes(&model->functions[f]);
+    hasher.live[f] = anas_live_nodes(&model->functions[f]);
     hasher.first_node[f] = nodes;
     nodes += model->functions[f].num_nodes;
   }
+  hasher.num_nodes = nodes;
   hasher.text = anas_calloc((size_t)nodes, sizeof *hasher.text);
   hasher.label = anas_calloc((size_t)nodes, sizeof *hasher.label);
   int evaluations = 0;
   XXH128_canonical_t hash;
-  for (int number = 1, more = 1; more; number++) {
-    struct owner *owners;
-    int count;
+  struct owner *owners;
+  int count;
+  hash = evaluate(&hasher, &owners, &count);
+  bool more = label_by_context(&hasher, owners, count);
+  free(owners);
+  for (int number = ANAS_MAX_OPS + 1; more; number++) { // beyond the labels by context
     hash = evaluate(&hasher, &owners, &count);
     more = label_one(&hasher, owners, count, number, &evaluations, &hash);
     free(owners);
@@ -394,5 +452,6 @@ void anas_model_hash(const struct anas_model *model, char out_hex[33]) {
   free(hasher.live);
   free(hasher.first_node);
   free(hasher.uses);
+  free(hasher.instances);
   anas_model_destroy(typed);
 }

@@ -114,6 +114,8 @@ anas_status anas_model_infer_shapes(struct anas_model *model);
 // recursion, every function reachable result used consistently. Emits diagnostics.
 anas_status anas_model_verify(const struct anas_model *model);
 
+// live[n]: a result of the function depends on node n. malloc'ed.
+bool *anas_live_nodes(const struct anas_function *function);
 // Removes nodes whose results are unused, and private functions nobody calls.
 void anas_model_remove_dead(struct anas_model *model);
 

@@ -151,6 +151,12 @@ static void hash_tells_layers_apart(void **state) {
                               ADD("%0", "%a", "%b") MUL("%2", "%1", "%0"),
                           "%2"));
   expect_same(mixed, MAIN(PAIR ADD("%0", "%a", "%b") MUL("%2", "%0", "%0"), "%2"));
+  // What is done with them tells them apart, also if a part of it is written twice.
+  static const char used[] = MAIN(PAIR RELU("%0", "%a") ADD("%1", "%a", "%b") ADD("%2", "%0", "%1"), "%2");
+  expect_different(used, MAIN(PAIR RELU("%0", "%a") ADD("%1", "%b", "%b") ADD("%2", "%0", "%1"), "%2"));
+  expect_same(used, MAIN(PAIR RELU("%0", "%b") ADD("%1", "%a", "%b") ADD("%2", "%1", "%0"), "%2"));
+  expect_same(MAIN(PAIR RELU("%0", "%a") ADD("%1", "%0", "%b") ADD("%2", "%0", "%1"), "%2"),
+              MAIN(PAIR RELU("%0", "%b") RELU("%3", "%b") ADD("%1", "%0", "%a") ADD("%2", "%3", "%1"), "%2"));
   // Three alike: a chain of uses a-b, b-c is not a-b, a-b.
 #define THREE PAIR CONV("%c", "%x", "c", "8 : i64")
   static const char chain[] = MAIN(THREE ADD("%0", "%a", "%b") ADD("%1", "%b", "%c") ADD("%2", "%a", "%c")
