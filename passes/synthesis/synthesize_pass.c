@@ -8,7 +8,6 @@
 #include "runtime/support/memory.h"
 
 #include <mlir-c/Diagnostics.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,10 +28,15 @@ static void replace_body(struct anas_model *model, int index, const struct anas_
     if (node->def->params) node->name = anas_arena_format(&model->arena, "%d/%s", i, node->def->name);
   }
   function->result[0] = (struct anas_ref){result->num_nodes - 1, 0};
-  char text[160];
-  snprintf(text, sizeof text, "{method = \"%s\", distance = %.16e : f64, candidates = %lld : i64, length = %d : i64}",
-           anas_synthesis_method_name((int)method), result->distance, (long long)result->candidates, result->num_nodes);
-  anas_function_set_extra(model, function, "anas.synthesis", text);
+  struct anas_strbuf text = {0};
+  anas_strbuf_addf(&text, "{method = \"%s\", distance = %.16e : f64, candidates = %lld : i64, length = %d : i64",
+                   anas_synthesis_method_name((int)method), result->distance, (long long)result->candidates,
+                   result->num_nodes);
+  for (int i = 0; i < result->num_nodes && result->distance != 0; i++) // else the certificate has it
+    anas_strbuf_addf(&text, "%s%.16e", i ? ", " : ", trace = array<f64: ", result->trace[i]);
+  anas_strbuf_adds(&text, result->distance != 0 && result->num_nodes ? ">}" : "}");
+  anas_function_set_extra(model, function, "anas.synthesis", anas_strbuf_text(&text));
+  anas_strbuf_deinit(&text);
   anas_function_set_extra(model, function, "anas.certificate", NULL);
   anas_function_set_extra(model, function, "anas.depth", NULL); // of the old body
   anas_function_set_extra(model, function, "anas.mixing", NULL);

@@ -3,6 +3,8 @@
 // RUN: anas-opt %s --anas-synthesize=seed=1 --anas-verify --anas-infer-properties | FileCheck %s
 // RUN: anas-opt %s '--anas-synthesize=mode=weighted grow=0.2 randomize=true seed=5' --anas-verify --anas-infer-properties | FileCheck %s --check-prefix=SAME-SHAPE
 // RUN: anas-opt %s --anas-synthesize=seed=1 > %t.1 && anas-opt %s --anas-synthesize=seed=1 > %t.2 && cmp %t.1 %t.2
+// RUN: anas-opt %s '--anas-synthesize=method=primer attempts=1000 seed=3' --anas-verify | FileCheck %s --check-prefix=BASELINE
+// RUN: anas-opt %s --anas-synthesize=method=enumerative --anas-check-certificate=required=true | FileCheck %s --check-prefix=ENUMERATIVE
 // RUN: not anas-opt %s --anas-synthesize=method=exhaustive 2>&1 | FileCheck %s --check-prefix=METHOD
 // RUN: not anas-opt %s --anas-synthesize=mode=best 2>&1 | FileCheck %s --check-prefix=MODE
 // RUN: not anas-opt %s --anas-synthesize=max-length=1 2>&1 | FileCheck %s --check-prefix=SHORT
@@ -12,6 +14,14 @@
 // MODE: error: 'anas-synthesize': synthesis mode 'best' does not exist; there are 'greedy', 'uniform' and 'weighted'
 // SHORT: synthesize.mlir:{{[0-9]+}}:1: error: synthesis of '@layer': no chain of at most 1 ops was found
 // EXTENT: <stdin>:{{[0-9]+}}:1: error: attribute 'anas.target_shape' of function '@layer' must be array<i64: ...>
+
+// A baseline that misses says how far it is behind every op, and is not certified.
+// BASELINE: func.func @layer(
+// BASELINE-NOT: anas.certificate
+// BASELINE-SAME: anas.synthesis = {candidates = {{[0-9]+}} : i64, distance = {{[0-9.e-]+}} : f64, length = {{[1-9]}} : i64, method = "primer", trace = array<f64: {{[-0-9., e]+}}>}
+
+// ENUMERATIVE: func.func @layer({{.*}}anas.certificate = {
+// ENUMERATIVE-SAME: length = 2 : i64, method = "enumerative"}
 
 // A layer that halves the extent and doubles the features, two changes deep and with a covered 3x3 neighbourhood.
 // CHECK-LABEL: func.func @layer(
