@@ -108,11 +108,87 @@ static void given_results(void **state) {
   assert_non_null(strstr(anas_error_message(), "the result has 2 labels"));
 }
 
+// ---- the ops that are contractions with other names
+
+static struct anas_op make_op(const char *name, const char *a, const char *b) {
+  struct anas_op op = {.def = anas_op_find(name, strlen(name)), .num_operands = b ? 2 : 1};
+  assert_non_null(op.def);
+  for (int i = 0; i < op.def->num_attrs; i++)
+    op.attr[i] = op.def->attrs[i].fallback;
+  assert_int_equal(anas_shape_parse(a, &op.operand[0]), ANAS_OK);
+  if (b) assert_int_equal(anas_shape_parse(b, &op.operand[1]), ANAS_OK);
+  return op;
+}
+
+static struct anas_attr *attr_of(struct anas_op *op, const char *name) {
+  int index = anas_op_attr_index(op->def, name);
+  assert_true(index >= 0);
+  op->attr[index].present = true;
+  return &op->attr[index];
+}
+
+static void set(struct anas_op *op, const char *name, int count, int64_t first, int64_t second) {
+  attr_of(op, name)->value.ints = (struct anas_ints){.count = count, .value = {first, second}};
+}
+
+static void assert_rejected(const struct anas_op *op, const char *message) {
+  struct anas_shape result;
+  assert_int_equal(op->def->shape(op, &result), ANAS_INVALID);
+  if (!strstr(anas_error_message(), message)) fail_msg("'%s' lacks '%s'", anas_error_message(), message);
+}
+
+static void dimension_numbers_rejected(void **state) {
+  (void)state;
+  struct anas_op op = make_op("dot_general", "?x5x6xf32", "?x6x7xf32");
+  assert_rejected(&op, "is the batch '?' and must come first"); // free in both operands
+  set(&op, "lhs_contracting", 1, 3, 0);
+  assert_rejected(&op, "'lhs_contracting' of 'anas.dot_general' names dimension 3, but operand 0 is");
+  set(&op, "lhs_contracting", 2, 1, -2);
+  assert_rejected(&op, "names dimension 1 of operand 0, which is in a list before");
+  set(&op, "lhs_contracting", 1, 1, 0);
+  assert_rejected(&op, "'lhs_contracting' of 'anas.dot_general' has 1 entries, but 'rhs_contracting' has 0");
+  set(&op, "rhs_contracting", 1, 1, 0);
+  assert_rejected(&op, "pairs dimension 1 of tensor<?x5x6xf32> with dimension 1 of tensor<?x6x7xf32>");
+
+  op = make_op("dense_general", "?x5x6xf32", NULL);
+  set(&op, "features", 1, 4, 0);
+  set(&op, "axis", 1, 0, 0);
+  assert_rejected(&op, "names dimension 0, the batch");
+  set(&op, "axis", 2, 1, 1);
+  assert_rejected(&op, "names dimension 1, which is named before");
+  set(&op, "axis", 1, 3, 0);
+  assert_rejected(&op, "names axis 3");
+  set(&op, "axis", 1, -1, 0);
+  set(&op, "batch_dims", 1, 2, 0);
+  assert_rejected(&op, "'batch_dims' of 'anas.dense_general' names dimension 2, which is named before");
+  set(&op, "batch_dims", 1, 1, 0);
+  set(&op, "features", 2, 4, -1);
+  assert_rejected(&op, "entry 1 of attribute 'features'");
+  set(&op, "features", 2, 1 << 20, 1 << 20);
+  assert_rejected(&op, "fewer than 2^31");
+
+  op = make_op("self_attention", "?x5x6xf32", NULL);
+  static const char *const sizes[] = {"num_heads", "qkv_features", "out_features"};
+  for (int i = 0; i < 3; i++)
+    attr_of(&op, sizes[i])->value.dim = (struct anas_dim_expr){.constant = 6};
+  attr_of(&op, "num_heads")->value.dim.constant = 4;
+  assert_rejected(&op, "'num_heads' of 'anas.self_attention', 4, must divide 'qkv_features', 6");
+  attr_of(&op, "num_heads")->value.dim.constant = 3;
+  attr_of(&op, "rate")->value.f = 1;
+  assert_rejected(&op, "[0, 1)");
+  attr_of(&op, "rate")->value.f = 0;
+  assert_int_equal(anas_shape_parse("?x65536x6xf32", &op.operand[0]), ANAS_OK);
+  assert_rejected(&op, "attention weights of 'anas.self_attention'");
+  assert_int_equal(anas_shape_parse("?x6xf32", &op.operand[0]), ANAS_OK);
+  assert_rejected(&op, "needs (batch, positions..., features)");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(equations_bind),
       cmocka_unit_test(equations_rejected),
       cmocka_unit_test(given_results),
+      cmocka_unit_test(dimension_numbers_rejected),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
