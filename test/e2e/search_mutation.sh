@@ -20,7 +20,7 @@ search() { anas-search --model resnet18 --evaluator simulated --trials 6 --seed 
 # The numbers of the published search, printed without running anything; flags beside a preset win.
 anas-search --model cnn --preset cifar10 --print-config >cifar.json
 jq -e '.epochs == 90 and .batch == 64 and ."seed-trials" == 2 and ."min-accuracy" == 0.8 and .trials == 50 and
-  .dataset == "cifar10" and .objectives == ["accuracy:max", "params:min", "flops:min"]' cifar.json >/dev/null
+  .lr == 0.01 and .dataset == "cifar10" and .objectives == ["accuracy:max", "params:min", "flops:min"]' cifar.json >/dev/null
 jq -r .mutation cifar.json | grep -q 'grow=0.75 max-fraction=0.8 .*depth=0.5 .*mixing=0.5 weaken=0 drop-branch=0.2 residual=0 '
 anas-search --model cnn --epochs 3 --preset=imagenet --mutation-depth 0.25 --print-config >imagenet.json
 jq -e '.epochs == 3 and ."min-accuracy" == 0.6 and .objectives[1] == "images_per_second:max"' imagenet.json >/dev/null
@@ -45,6 +45,7 @@ settings ablation | grep -qx weaken=0
 # Targeted selection and ageing change who becomes a parent; the preset knows for which models.
 test "$(anas-search --model resnet50 --preset imagenet --print-config | jq -r .targeted)" = on
 test "$(anas-search --model resnet34 --preset imagenet --print-config | jq -r .targeted)" = off
+test "$(anas-search --model resnet34 --preset imagenet --print-config | jq -r .lr)" = 0.025
 test "$(anas-search --model vit-s/16 --preset imagenet --print-config | jq -r .targeted)" = on
 test "$(anas-search --model b0 --preset cifar10 --print-config | jq -r .targeted)" = off
 search --trials 12 --targeted on --generations-to-live 3 --study targeted >targeted.txt

@@ -266,17 +266,25 @@ static anas_status validate(const struct search_options *options) {
   return ANAS_OK;
 }
 
-// A preset gives defaults: it applies before the other flags, wherever it stands.
-static anas_status apply_preset(int argc, char **argv, struct search_options *out) {
+// Value of a flag wherever it stands; null if it is not given.
+static const char *flag_value(int argc, char **argv, const char *flag) {
+  size_t size = strlen(flag);
+  const char *found = NULL;
   for (int i = 1; i < argc; i++) {
     const char *name = argv[i] + strspn(argv[i], "-");
-    if (name == argv[i] || strncmp(name, "preset", 6) || (name[6] && name[6] != '=')) continue;
-    const char *value = name[6] ? name + 7 : i + 1 < argc ? argv[i + 1] : NULL;
-    if (!value) continue;
-    ANAS_RETURN_IF_ERROR(search_preset(out, value));
-    free(out->preset);
-    out->preset = anas_strdup(value);
+    if (name == argv[i] || strncmp(name, flag, size) || (name[size] && name[size] != '=')) continue;
+    found = name[size] ? name + size + 1 : i + 1 < argc ? argv[i + 1] : NULL;
   }
+  return found;
+}
+
+// A preset gives defaults: it applies before the other flags, wherever it stands.
+static anas_status apply_preset(int argc, char **argv, struct search_options *out) {
+  const char *preset = flag_value(argc, argv, "preset");
+  if (!preset) return ANAS_OK;
+  ANAS_RETURN_IF_ERROR(search_preset(out, preset, flag_value(argc, argv, "model")));
+  free(out->preset);
+  out->preset = anas_strdup(preset);
   return ANAS_OK;
 }
 

@@ -69,7 +69,8 @@ const char *search_mutation_setting(const char *flag, size_t size);
 void search_mutation_offer(struct anas_nearest *nearest); // names for "did you mean"
 anas_status search_mutation_add(struct search_options *options, const char *setting, const char *value);
 anas_status search_mutation_finish(struct search_options *options); // text -> options->mutation, made effective
-anas_status search_preset(struct search_options *options, const char *preset); // everything but the mutation
+// Everything of a preset but the mutation; model: of the zoo, null if there is none.
+anas_status search_preset(struct search_options *options, const char *preset, const char *model);
 void search_preset_model(struct search_options *options); // what of it depends on the model, where no flag was given
 int search_ageing(const struct search_options *options);  // enum anas_ageing; -1: there is no such name
 void search_mutation_help(struct anas_strbuf *out);
