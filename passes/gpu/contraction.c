@@ -129,6 +129,19 @@ static int64_t blocks_of(int64_t extent, int64_t tile) {
   return (extent + tile - 1) / tile;
 }
 
+// Layout of a tile in shared memory: neighbours in x next to each other, padded so that threads hit different banks. On
+// tensor cores, which read single elements, a tile that is fetched along k stays along k. Returns its extent.
+static int64_t place_tile(const struct anas_gpu_contraction *c, struct anas_gpu_side *side) {
+  if (c->tensor_cores && side->access == ANAS_GPU_ALONG_K) {
+    side->k_stride = 1;
+    side->x_stride = c->step + 4;
+    return side->tile * side->x_stride;
+  }
+  side->k_stride = side->tile + (c->tensor_cores ? 8 : 4);
+  side->x_stride = 1;
+  return c->step * side->k_stride;
+}
+
 static void choose_tile(struct anas_gpu_contraction *c) {
   static const struct {
     int64_t m, n, rows, columns, warp_rows, warp_columns;
@@ -149,12 +162,10 @@ static void choose_tile(struct anas_gpu_contraction *c) {
     c->rows = c->tensor_cores ? tiles[i].warp_rows : tiles[i].rows;
     c->columns = c->tensor_cores ? tiles[i].warp_columns : tiles[i].columns;
   }
-  int64_t padding = c->tensor_cores ? 8 : 4;
-  c->a_side.row = c->a_side.tile + padding;
-  c->b_side.row = c->b_side.tile + padding;
+  int64_t size_a = place_tile(c, &c->a_side), size_b = place_tile(c, &c->b_side);
   c->a_side.first = 0;
-  c->b_side.first = c->step * c->a_side.row;
-  c->buffer = c->step * (c->a_side.row + c->b_side.row);
+  c->b_side.first = size_a;
+  c->buffer = size_a + size_b;
 }
 
 static bool choose_splits(struct anas_gpu_contraction *c) {

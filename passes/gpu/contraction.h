@@ -26,7 +26,8 @@ struct anas_gpu_side { // A or B
   int64_t tile;            // extent of a tile in x
   enum anas_gpu_access access;
   bool x_fastest;     // single: neighbouring threads take neighbours in x
-  int64_t row, first; // shared memory: elements of a row (one k), start of the first buffer
+  // Shared memory: elements from one k to the next, from one x to the next, and from the start of a buffer.
+  int64_t k_stride, x_stride, first;
 };
 
 struct anas_gpu_contraction {

@@ -21,8 +21,13 @@ void anas_gpu_fetch_init(struct anas_gpu_contraction *c, const struct anas_gpu_s
       k = anas_gpu_div(f, number, side->tile / 4);
       break;
     case ANAS_GPU_ALONG_K:
-      x = anas_gpu_rem(f, number, side->tile);
-      k = anas_gpu_scale(f, anas_gpu_div(f, number, side->tile), 4);
+      if (side->k_stride == 1) { // whole sectors of global memory
+        x = anas_gpu_div(f, number, c->step / 4);
+        k = anas_gpu_scale(f, anas_gpu_rem(f, number, c->step / 4), 4);
+      } else { // no bank conflicts when the vector is taken apart
+        x = anas_gpu_rem(f, number, side->tile);
+        k = anas_gpu_scale(f, anas_gpu_div(f, number, side->tile), 4);
+      }
       break;
     default:
       x = side->x_fastest ? anas_gpu_rem(f, number, side->tile) : anas_gpu_div(f, number, c->step);
@@ -78,14 +83,15 @@ void anas_gpu_fetch_store(struct anas_gpu_contraction *c, const struct anas_gpu_
   if (!mlirValueIsNull(fetch->active)) guard = anas_code_if(&f->code, fetch->active, false);
   MlirValue start = anas_gpu_offset(f, buffer, side->first);
   for (int i = 0; i < fetch->count; i++) {
-    MlirValue at = anas_gpu_add(f, anas_gpu_add(f, start, anas_gpu_scale(f, fetch->k[i], side->row)), fetch->x[i]);
-    if (side->access != ANAS_GPU_ALONG_K) {
+    MlirValue at = anas_gpu_add(f, start, anas_gpu_scale(f, fetch->k[i], side->k_stride));
+    at = anas_gpu_add(f, at, anas_gpu_scale(f, fetch->x[i], side->x_stride));
+    if (side->access != ANAS_GPU_ALONG_K || side->k_stride == 1) {
       anas_gpu_store(f, fetch->value[i], f->shared, at);
       continue;
     }
     for (int lane = 0; lane < 4; lane++)
       anas_gpu_store(f, anas_gpu_splat(f, anas_gpu_extract(f, fetch->value[i], lane), 1), f->shared,
-                     anas_gpu_offset(f, at, lane * side->row));
+                     anas_gpu_offset(f, at, lane * side->k_stride));
   }
   if (!mlirValueIsNull(fetch->active)) anas_code_end(&f->code, &guard, 0, NULL);
 }

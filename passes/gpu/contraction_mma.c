@@ -69,19 +69,22 @@ void anas_gpu_mma_step(struct anas_gpu_contraction *c, MlirValue buffer, MlirVal
   struct anas_gpu_function *f = &c->f;
   struct position at = locate(c);
   int down = (int)c->rows / M, across = (int)c->columns / N;
-  int64_t row = c->a_side.row, column = c->b_side.row;
-  MlirValue base_a = anas_gpu_add(f, anas_gpu_add(f, at.row, at.g), anas_gpu_scale(f, at.t, row));
-  MlirValue base_b = anas_gpu_add(f, anas_gpu_add(f, at.column, at.g), anas_gpu_scale(f, at.t, column));
-  base_a = anas_gpu_add(f, buffer, anas_gpu_offset(f, base_a, c->a_side.first));
-  base_b = anas_gpu_add(f, buffer, anas_gpu_offset(f, base_b, c->b_side.first));
+  const struct anas_gpu_side *sides[] = {&c->a_side, &c->b_side};
+  MlirValue base[2];
+  for (int i = 0; i < 2; i++) {
+    MlirValue x = anas_gpu_add(f, i ? at.column : at.row, at.g);
+    base[i] = anas_gpu_add(f, anas_gpu_scale(f, x, sides[i]->x_stride), anas_gpu_scale(f, at.t, sides[i]->k_stride));
+    base[i] = anas_gpu_add(f, buffer, anas_gpu_offset(f, base[i], sides[i]->first));
+  }
   for (int k = 0; k < c->step; k += K) {
     MlirValue a[4][4], b[4][2];
     for (int i = 0; i < down; i++)
       for (int part = 0; part < 4; part++)
-        a[i][part] = load_bits(f, base_a, i * M + part % 2 * 8 + (k + part / 2 * 4) * row);
+        a[i][part] = load_bits(f, base[0],
+                               (i * M + part % 2 * 8) * c->a_side.x_stride + (k + part / 2 * 4) * c->a_side.k_stride);
     for (int j = 0; j < across; j++)
       for (int part = 0; part < 2; part++)
-        b[j][part] = load_bits(f, base_b, j * N + (k + part * 4) * column);
+        b[j][part] = load_bits(f, base[1], j * N * c->b_side.x_stride + (k + part * 4) * c->b_side.k_stride);
     for (int i = 0; i < down; i++)
       for (int j = 0; j < across; j++)
         multiply(f, a[i], b[j], accumulator + (i * across + j) * 4);
