@@ -71,8 +71,9 @@ bool anas_contraction_transposable(const struct anas_cpu_nest *nest, int a, int 
 void anas_contraction_packing(struct anas_contraction *plan);
 void anas_contraction_packed_sizes(struct anas_contraction *plan);
 void anas_contraction_prefetching(struct anas_contraction *plan);
-// An array on the stack; to be called at the top of the function.
+// An array of f32, or one index, on the stack; to be called at the top of the function.
 MlirValue anas_contraction_stack(struct anas_code *code, int64_t elements);
+MlirValue anas_contraction_counter(struct anas_code *code);
 // Copy of the panel of B, or the chunk of A, that starts at `from` in `source`; count: steps, null for k_block of them.
 void anas_contraction_pack_b(struct anas_code *code, const struct anas_contraction *plan, MlirValue source,
                              struct anas_address from, MlirValue to, int vectors, int last_lanes, MlirValue count);

@@ -137,8 +137,8 @@ static double chunk_bytes(const struct anas_contraction *plan, int at, int64_t r
   extent[plan->lane] = fmin((double)nest->extent[plan->lane], (double)plan->vectors * plan->lanes);
   if (plan->spread >= 0) extent[plan->spread] = plan->vectors;
   double c = footprint(plan, plan->c, extent);
-  if (plan->fill_loop >= 0) // the fill touches all of the slab
-    c = (double)(rows * nest->operand[plan->c].stride[plan->fill_loop] * 4);
+  if (plan->fill_loop >= 0) // all of its slab is filled, and the next
+    c = 2 * (double)(rows * nest->operand[plan->c].stride[plan->fill_loop] * 4);
   return a + c;
 }
 

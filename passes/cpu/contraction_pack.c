@@ -84,14 +84,22 @@ void anas_contraction_packed_sizes(struct anas_contraction *plan) {
   plan->a_elements = (plan->chunk_rows + tile - 1) / tile * plan->a_pitch * padded;
 }
 
-MlirValue anas_contraction_stack(struct anas_code *code, int64_t elements) {
-  MlirType type = mlirMemRefTypeContiguousGet(code->f32, 1, &elements, mlirAttributeGetNull());
+static MlirValue stack(struct anas_code *code, MlirType element, int64_t elements) {
+  MlirType type = mlirMemRefTypeContiguousGet(element, 1, &elements, mlirAttributeGetNull());
   int32_t segments[] = {0, 0};
   MlirNamedAttribute attributes[] = {
       anas_code_attribute(code, "alignment", mlirIntegerAttrGet(mlirIntegerTypeGet(code->context, 64), 64)),
       anas_code_attribute(code, "operandSegmentSizes", mlirDenseI32ArrayGet(code->context, 2, segments)),
   };
   return anas_code_op(code, "memref.alloca", 0, NULL, type, 2, attributes);
+}
+
+MlirValue anas_contraction_stack(struct anas_code *code, int64_t elements) {
+  return stack(code, code->f32, elements);
+}
+
+MlirValue anas_contraction_counter(struct anas_code *code) {
+  return stack(code, code->index, 1);
 }
 
 // ---- transposing

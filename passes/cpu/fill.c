@@ -15,8 +15,8 @@ bool anas_cpu_needs_fill(const struct anas_cpu_nest *nest) {
   return false;
 }
 
-// Stores value to flat[lower, upper).
-static void store_range(struct anas_code *code, MlirValue flat, MlirAttribute value, MlirValue lower, MlirValue upper) {
+void anas_cpu_fill_range(struct anas_code *code, MlirValue flat, MlirAttribute value, MlirValue lower,
+                         MlirValue upper) {
   int lanes = code->target->lanes;
   MlirType element = mlirShapedTypeGetElementType(mlirValueGetType(flat));
   MlirValue vector = anas_code_splat(code, anas_code_vector(lanes, element), value);
@@ -33,23 +33,29 @@ static void store_range(struct anas_code *code, MlirValue flat, MlirAttribute va
   anas_code_end(code, &loop, 0, NULL);
 }
 
+void anas_cpu_fill_bounds(struct anas_code *code, const struct anas_cpu_nest *nest, int o, int loop, MlirValue lower,
+                          MlirValue upper, MlirValue *out_first, MlirValue *out_last) {
+  const struct anas_cpu_operand *operand = &nest->operand[o];
+  MlirValue zero = anas_code_index(code, 0), all = anas_code_index(code, operand->elements);
+  *out_first = zero;
+  *out_last = all;
+  if (loop < 0) return;
+  // The first iteration also takes what lies before its slab, the last one what lies behind.
+  MlirValue is_first = anas_code_compare(code, false, ANAS_CMPI_EQ, lower, zero);
+  MlirValue is_last = anas_code_compare(code, false, ANAS_CMPI_SGE, upper, anas_code_index(code, nest->extent[loop]));
+  int64_t stride = operand->stride[loop], offset = operand->slab_offset;
+  MlirValue first = anas_code_add_const(code, anas_code_mul_const(code, lower, stride), offset);
+  MlirValue last = anas_code_add_const(code, anas_code_mul_const(code, upper, stride), offset);
+  *out_first = anas_code_select(code, is_first, zero, first);
+  *out_last = anas_code_select(code, is_last, all, last);
+}
+
 void anas_cpu_fill(struct anas_code *code, const struct anas_cpu_nest *nest, const MlirValue *flat, int loop,
                    MlirValue lower, MlirValue upper) {
   for (int o = nest->num_in; o < nest->num_operands; o++) {
-    const struct anas_cpu_operand *operand = &nest->operand[o];
-    if (!needs(operand)) continue;
-    MlirValue zero = anas_code_index(code, 0), all = anas_code_index(code, operand->elements);
-    MlirValue first = zero, last = all;
-    if (loop >= 0) {
-      // The first iteration also takes what lies before its slab, the last one what lies behind.
-      MlirValue is_first = anas_code_compare(code, false, ANAS_CMPI_EQ, lower, zero);
-      MlirValue is_last =
-          anas_code_compare(code, false, ANAS_CMPI_SGE, upper, anas_code_index(code, nest->extent[loop]));
-      first = anas_code_add_const(code, anas_code_mul_const(code, lower, operand->stride[loop]), operand->slab_offset);
-      last = anas_code_add_const(code, anas_code_mul_const(code, upper, operand->stride[loop]), operand->slab_offset);
-      first = anas_code_select(code, is_first, zero, first);
-      last = anas_code_select(code, is_last, all, last);
-    }
-    store_range(code, flat[o], operand->fill, first, last);
+    if (!needs(&nest->operand[o])) continue;
+    MlirValue first, last;
+    anas_cpu_fill_bounds(code, nest, o, loop, lower, upper, &first, &last);
+    anas_cpu_fill_range(code, flat[o], nest->operand[o].fill, first, last);
   }
 }

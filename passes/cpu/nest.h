@@ -173,6 +173,11 @@ anas_status anas_cpu_body_emit(const struct anas_cpu_body *body, MlirValue *out_
 // the whole buffer when loop < 0.
 void anas_cpu_fill(struct anas_code *code, const struct anas_cpu_nest *nest, const MlirValue *flat, int loop,
                    MlirValue lower, MlirValue upper);
+// Elements [first, last) of output o that iterations [lower, upper) of the loop fill.
+void anas_cpu_fill_bounds(struct anas_code *code, const struct anas_cpu_nest *nest, int o, int loop, MlirValue lower,
+                          MlirValue upper, MlirValue *out_first, MlirValue *out_last);
+// Stores value to flat[lower, upper), lower <= upper.
+void anas_cpu_fill_range(struct anas_code *code, MlirValue flat, MlirAttribute value, MlirValue lower, MlirValue upper);
 // True if some output needs anas_cpu_fill.
 bool anas_cpu_needs_fill(const struct anas_cpu_nest *nest);
 

@@ -19,7 +19,7 @@
 #include <string.h>
 
 // Part of every cache key: raise it whenever the code generated for the same kernel text changes.
-#define CODEGEN_VERSION "anas-cpu-9"
+#define CODEGEN_VERSION "anas-cpu-10"
 
 struct job {
   const struct anas_cpu_target *target;
