@@ -3,6 +3,7 @@
 // k go through the workspace and are added in a fixed order, so that results repeat bit by bit.
 #include "passes/gpu/contraction.h"
 
+#include <math.h>
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
 #include <stdlib.h>
@@ -170,11 +171,17 @@ static void choose_tile(struct anas_gpu_contraction *c) {
 
 static bool choose_splits(struct anas_gpu_contraction *c) {
   int64_t blocks = blocks_of(c->m.extent, c->a_side.tile) * blocks_of(c->n.extent, c->b_side.tile) * c->b.extent;
-  int64_t steps = blocks_of(c->k.extent, c->step), wanted = 1;
-  if (blocks < 2 * PROCESSORS) wanted = (4 * PROCESSORS) / blocks;
-  int64_t most = c->k.extent / 128; // a split has at least as many elements
-  c->splits = wanted < most ? wanted : most;
-  if (c->splits < 1) c->splits = 1;
+  int64_t steps = blocks_of(c->k.extent, c->step), most = c->k.extent / 128; // a split has at least as many elements
+  // In rounds of whole products: the rounds of all blocks, a second launch, and the traffic of the partial sums.
+  double slots = 2 * PROCESSORS, k = (double)c->k.extent, best = ceil((double)blocks / slots);
+  c->splits = 1;
+  for (int64_t splits = 2; splits <= most && splits * blocks <= 4 * PROCESSORS; splits++) {
+    double number = (double)splits;
+    double cost = ceil((double)blocks * number / slots) / number + 45 / k + number * (200 / k) * (double)blocks / slots;
+    if (cost >= best) continue;
+    best = cost;
+    c->splits = splits;
+  }
   int64_t steps_of_split = blocks_of(steps, c->splits);
   c->splits = blocks_of(steps, steps_of_split);
   c->k_split = steps_of_split * c->step;
