@@ -16,7 +16,7 @@ PACKAGES := \
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all deps configure demo check check-asan check-format lint clean install
+.PHONY: all deps configure demo check check-asan check-format lint docs clean install
 
 all: configure
 	cmake --build $(BUILD) -j $(JOBS)
@@ -51,6 +51,11 @@ check-asan: deps
 	cmake -S . -B $(BUILD)-asan -G Ninja -DANAS_SANITIZE=ON >/dev/null
 	cmake --build $(BUILD)-asan -j $(JOBS)
 	cd $(BUILD)-asan && ctest --output-on-failure -j $(JOBS)
+
+# The reference pages that come from the op table and the pass table.
+docs: all
+	$(BUILD)/bin/anas-opt --list-ops=markdown >docs/dialect.md
+	$(BUILD)/bin/anas-opt --list-passes=markdown >docs/passes.md
 
 # Formatting and static analysis; needs the packages clang-format, clang-tidy.
 check-format:

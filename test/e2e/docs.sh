@@ -38,3 +38,9 @@ for doc in guide properties mutation synthesis; do
   done
   cd ..
 done
+
+# The reference pages say what the tables say.
+for page in ops:dialect passes:passes; do
+  anas-opt "--list-${page%:*}=markdown" | diff -u "$docs/${page#*:}.md" - ||
+    { echo "docs/${page#*:}.md is out of date: run 'make docs'"; exit 1; }
+done
