@@ -138,7 +138,14 @@ struct anas_code_scope anas_code_if(struct anas_code *code, MlirValue condition,
 void anas_code_else(struct anas_code *code, struct anas_code_scope *scope);
 
 // arith comparison predicates
-enum { ANAS_CMPI_EQ = 0, ANAS_CMPI_SLT = 2, ANAS_CMPI_SLE = 3, ANAS_CMPI_SGT = 4, ANAS_CMPI_SGE = 5, ANAS_CMPI_ULT = 6 };
+enum {
+  ANAS_CMPI_EQ = 0,
+  ANAS_CMPI_SLT = 2,
+  ANAS_CMPI_SLE = 3,
+  ANAS_CMPI_SGT = 4,
+  ANAS_CMPI_SGE = 5,
+  ANAS_CMPI_ULT = 6
+};
 enum { ANAS_CMPF_OEQ = 1, ANAS_CMPF_OGT = 2, ANAS_CMPF_OLT = 4 };
 
 // ---- emitters

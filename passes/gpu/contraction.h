@@ -25,7 +25,7 @@ struct anas_gpu_side { // A or B
   struct anas_gpu_axis *x; // m or n
   int64_t tile;            // extent of a tile in x
   enum anas_gpu_access access;
-  bool x_fastest;     // single: neighbouring threads take neighbours in x
+  bool x_fastest; // single: neighbouring threads take neighbours in x
   // Shared memory: elements from one k to the next, from one x to the next, and from the start of a buffer.
   int64_t k_stride, x_stride, first;
 };

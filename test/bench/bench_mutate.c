@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Speed of complete block mutations on one core: select, infer, mutate properties, synthesise, splice, verify, hash.
-// Every mutation starts from the same model in memory, with another seed. One JSON line: mutations a second of processor
-// time, percentiles in microseconds, failures, candidates of the synthesis, and instructions a mutation where the kernel
-// lets us count them (else null: run under `valgrind --tool=callgrind`, which counts them exactly).
+// Every mutation starts from the same model in memory, with another seed. One JSON line: mutations a second of
+// processor time, percentiles in microseconds, failures, candidates of the synthesis, and instructions a mutation where
+// the kernel lets us count them (else null: run under `valgrind --tool=callgrind`, which counts them exactly).
 // Arguments: [MODEL [COUNT [SEED [PRESET]]]]; default resnet34 2000 1 cifar10.
 #include "dialect/zoo.h"
 #include "passes/mutate/mutate.h"
