@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// --profile: time per kernel function beside the FMA peak.
+// --profile: time per kernel function beside the bytes of its operands and the FMA peak, and time per kind.
 #include "tools/anas-train/profile.h"
 
 #include "passes/cpu/cpu.h"
@@ -15,8 +15,8 @@
 
 struct row {
   const struct anas_kernel *kernel;
-  double seconds; // per step, of all calls
-  double gflops;
+  double seconds;        // per step, of all calls
+  double gflops, gbytes; // per second
 };
 
 static int slower_first(const void *a, const void *b) {
@@ -36,6 +36,7 @@ static int fill_rows(const struct anas_program *program, struct row *rows) {
         .kernel = &info->kernels[k],
         .seconds = seconds / PROFILED_STEPS,
         .gflops = seconds > 0 ? info->kernels[k].flops * (double)calls / seconds / 1e9 : 0,
+        .gbytes = seconds > 0 ? info->kernels[k].bytes * (double)calls / seconds / 1e9 : 0,
     };
   }
   qsort(rows, (size_t)count, sizeof *rows, slower_first);
@@ -43,7 +44,26 @@ static int fill_rows(const struct anas_program *program, struct row *rows) {
 }
 
 static bool is_contraction(const struct anas_kernel *kernel) {
-  return !strncmp(kernel->kind, "conv", 4) || !strncmp(kernel->kind, "dense", 5);
+  return !strncmp(kernel->kind, "conv", 4) || !strncmp(kernel->kind, "dense", 5) ||
+         !strncmp(kernel->kind, "contraction", 11);
+}
+
+// Seconds of each kind of kernel function, the slowest first. Rows are at most a few hundred.
+static void print_kinds(const struct row *rows, int count, double total) {
+  struct row *kinds = anas_calloc((size_t)count, sizeof *kinds);
+  int num_kinds = 0;
+  for (int i = 0; i < count; i++) {
+    int at = 0;
+    while (at < num_kinds && strcmp(kinds[at].kernel->kind, rows[i].kernel->kind))
+      at++;
+    if (at == num_kinds) kinds[num_kinds++].kernel = rows[i].kernel;
+    kinds[at].seconds += rows[i].seconds;
+  }
+  qsort(kinds, (size_t)num_kinds, sizeof *kinds, slower_first);
+  printf("by kind:\n");
+  for (int i = 0; i < num_kinds; i++)
+    printf("%-44s %9.3f %6.1f%%\n", kinds[i].kernel->kind, kinds[i].seconds * 1e3, 100 * kinds[i].seconds / total);
+  free(kinds);
 }
 
 static void print_rows(const struct row *rows, int count, double peak) {
@@ -51,22 +71,25 @@ static void print_rows(const struct row *rows, int count, double peak) {
   for (int i = 0; i < count; i++)
     total += rows[i].seconds;
   printf("one thread, FMA peak %.1f GFLOP/s, %.2f ms a step\n", peak, total * 1e3);
-  printf("%-10s %-26s %6s %9s %7s %9s %7s\n", "function", "kind", "calls", "ms/step", "time", "GFLOP/s", "peak");
+  printf("%-10s %-26s %6s %9s %7s %7s %9s %7s\n", "function", "kind", "calls", "ms/step", "time", "GB/s", "GFLOP/s",
+         "peak");
   for (int i = 0; i < count; i++) {
     const struct row *row = &rows[i];
-    printf("%-10.10s %-26s %6d %9.3f %6.1f%%", row->kernel->symbol, row->kernel->kind, row->kernel->calls,
-           row->seconds * 1e3, 100 * row->seconds / total);
+    printf("%-10.10s %-26s %6d %9.3f %6.1f%% %7.1f", row->kernel->symbol, row->kernel->kind, row->kernel->calls,
+           row->seconds * 1e3, 100 * row->seconds / total, row->gbytes);
     if (is_contraction(row->kernel)) printf(" %9.1f %6.1f%%", row->gflops, 100 * row->gflops / peak);
     putchar('\n');
   }
+  print_kinds(rows, count, total);
 }
 
 static void print_json_rows(const struct row *rows, int count, double peak) {
   for (int i = 0; i < count; i++)
     printf("{\"event\":\"kernel\",\"function\":\"%s\",\"kind\":\"%s\",\"calls\":%d,\"seconds\":%.9f,\"gflops\":%.3f,"
+           "\"gbytes\":%.3f,"
            "\"peak_gflops\":%.3f,\"contraction\":%s}\n",
-           rows[i].kernel->symbol, rows[i].kernel->kind, rows[i].kernel->calls, rows[i].seconds, rows[i].gflops, peak,
-           is_contraction(rows[i].kernel) ? "true" : "false");
+           rows[i].kernel->symbol, rows[i].kernel->kind, rows[i].kernel->calls, rows[i].seconds, rows[i].gflops,
+           rows[i].gbytes, peak, is_contraction(rows[i].kernel) ? "true" : "false");
 }
 
 anas_status profile_kernels(struct anas_program *program, const char *cpu, bool json) {
