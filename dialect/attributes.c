@@ -113,6 +113,7 @@ static anas_status read_enum(const struct anas_attr_def *def, MlirAttribute attr
 static anas_status read_text(const struct anas_attr_def *def, MlirAttribute attribute, char *out) {
   if (!mlirAttributeIsAString(attribute)) return wrong_kind(def, attribute, "a string in double quotes");
   MlirStringRef text = mlirStringAttrGetValue(attribute);
+  if (!text.length) text.data = ""; // MLIR's empty string has no characters to point to
   if (text.length >= ANAS_MAX_TEXT || memchr(text.data, 0, text.length))
     return anas_fail(ANAS_INVALID, "attribute '%s' has %zu characters; it may have %d, none of them zero", def->name,
                      text.length, ANAS_MAX_TEXT - 1);
