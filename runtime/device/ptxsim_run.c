@@ -148,6 +148,12 @@ static void access_memory(struct block *block, struct warp *warp, const struct p
 
 // ---- arithmetic
 
+#if defined __clang__
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 #define LANES(type, statement)                                                                                         \
   do {                                                                                                                 \
     type *d = (type *)(r + in->destination[0]);                                                                        \
@@ -155,7 +161,7 @@ static void access_memory(struct block *block, struct warp *warp, const struct p
                *c = (const type *)(r + in->source[2]);                                                                 \
     (void)a, (void)b, (void)c;                                                                                         \
     if (mask == EVERYONE) {                                                                                            \
-      _Pragma("GCC ivdep") for (int i = 0; i < PTX_LANES; i++) {                                                       \
+      INDEPENDENT for (int i = 0; i < PTX_LANES; i++) {                                                                \
         statement;                                                                                                     \
       }                                                                                                                \
     } else {                                                                                                           \

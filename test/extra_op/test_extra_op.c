@@ -50,8 +50,8 @@ static void networks_have_it(void **state) {
       "  return %3 : tensor<?x3xf32>\n"
       "}\n";
   MlirContext context = anas_context_create(false);
-  MlirModule module, again;
-  struct anas_model *model;
+  MlirModule module = {0}, again = {0};
+  struct anas_model *model = NULL;
   char hash[33], other[33];
   if (anas_parse(context, text, strlen(text), "test", &module) || anas_model_import(module, &model) ||
       anas_model_infer_shapes(model) || anas_model_verify(model) || anas_model_export(model, context, &again))

@@ -61,9 +61,9 @@ static void presets(void **state) {
 
 static void printed_settings_read_back(void **state) {
   (void)state;
-  static const char *const texts[] = {"", "preset=cifar10", "preset=imagenet contexts=all",
-                                      "property=shape=mutate,depth=no selection=sequential scope=function max-ops=3 "
-                                      "mode=greedy epsilon=0.125 filter-progress=true randomize=false"};
+  static const char ablation[] = "property=shape=mutate,depth=no selection=sequential scope=function max-ops=3 "
+                                 "mode=greedy epsilon=0.125 filter-progress=true randomize=false";
+  static const char *const texts[] = {"", "preset=cifar10", "preset=imagenet contexts=all", ablation};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     struct anas_mutation_options o = configure(texts[i]);
     char *first = printed(&o);
