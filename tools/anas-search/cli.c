@@ -45,7 +45,9 @@ static const struct flag what[] = {
      "train_bytes, images_per_second"},
     {"constraint", "'METRIC<N'", CONSTRAINT, 0, 0, 0,
      "never train a candidate that breaks this, repeatable; metrics: params, macs, flops, train_bytes"},
-    {"strategy", "NAME", TEXT, AT(strategy), 0, 0, "alphanas (default) or random"},
+    {"strategy", "NAME", TEXT, AT(strategy), 0, 0, "who decides what is tried next, see below (default alphanas)"},
+    {"population", "N", INTEGER, AT(population), 1, 1e6, "candidates a strategy keeps (default 20)"},
+    {"sample", "N", INTEGER, AT(sample), 1, 1e6, "candidates of a tournament (regularized; default 5)"},
     {"seed-trials", "N", INTEGER, AT(seed_trials), 1, 1e6, "how often the seed model itself is trained (default 1)"},
     {"min-accuracy", "X", REAL, AT(min_accuracy), 0, 1, "parents need this accuracy (default: 0.85 of the seed's)"},
     {"targeted", "on|off", TEXT, AT(targeted), 0, 0,
@@ -111,6 +113,8 @@ void search_options_defaults(struct search_options *out) {
       .workers = 1,
       .validation = -1,
       .retries = 40,
+      .population = 20,
+      .sample = 5,
       .learning_rate = 0.05,
       .momentum = 0.9,
       .weight_decay = 1e-4,
@@ -249,11 +253,16 @@ static anas_status validate(const struct search_options *options) {
   ANAS_RETURN_IF_ERROR(one_of("evaluator", options->evaluator, "train", "simulated", NULL));
   if (!search_strategy_find(options->strategy)) {
     struct anas_strbuf known = {0};
+    struct anas_nearest nearest = anas_nearest_make(options->strategy, strlen(options->strategy));
     int count;
     const struct search_strategy *const *all = search_strategies(&count);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
       anas_strbuf_addf(&known, "%s%s", i ? ", " : "", all[i]->name);
-    anas_fail(ANAS_INVALID, "unknown strategy '%s'; there are: %s", options->strategy, anas_strbuf_text(&known));
+      anas_nearest_offer(&nearest, all[i]->name);
+    }
+    char hint[128];
+    anas_fail(ANAS_INVALID, "unknown strategy '%s'; there are: %s%s", options->strategy, anas_strbuf_text(&known),
+              nearest.best ? anas_nearest_hint(&nearest, hint) : "");
     anas_strbuf_deinit(&known);
     return ANAS_INVALID;
   }

@@ -5,10 +5,13 @@
 #include "passes/mutate/mutate.h"
 #include "runtime/support/memory.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define PARENT_RETRIES 8 // mutations of one parent before another is chosen
 
 void proposal_deinit(struct proposal *proposal) {
   anas_model_destroy(proposal->model);
@@ -17,7 +20,10 @@ void proposal_deinit(struct proposal *proposal) {
   free(proposal->reason);
 }
 
-static const struct search_strategy *const strategies[] = {&strategy_alphanas, &strategy_random};
+static const struct search_strategy *const strategies[] = {
+    &strategy_alphanas, &strategy_regularized, &strategy_nsga2,  &strategy_mu_plus_lambda,
+    &strategy_local,    &strategy_mutation,    &strategy_random,
+};
 
 const struct search_strategy *const *search_strategies(int *out_count) {
   *out_count = (int)(sizeof strategies / sizeof *strategies);
@@ -87,6 +93,28 @@ bool proposal_try_child(struct search *search, int64_t parent, const struct anas
   }
   anas_model_destroy(child);
   return false;
+}
+
+anas_status proposal_mutate(struct search *search, const char *strategy, search_choose choose, const void *data,
+                            int64_t visible, struct anas_rng *rng, struct proposal *out) {
+  json_t *decision = json_pack("{s:s}", "strategy", strategy);
+  anas_status status = ANAS_OK;
+  int attempt = 0;
+  bool found = false;
+  while (!found && status == ANAS_OK && attempt < search->options.retries) {
+    int64_t parent = choose(search, visible, data, rng, decision);
+    const struct anas_model *model = search_model(search, parent);
+    if (!model) status = ANAS_CORRUPT; // the message is set
+    for (int i = 0; i < PARENT_RETRIES && !found && model && attempt < search->options.retries; i++, attempt++)
+      found = proposal_try_child(search, parent, model, rng, out);
+  }
+  if (status == ANAS_OK && !found) proposal_give_up(out, attempt);
+  json_object_set_new(decision, "attempts", json_integer(attempt));
+  json_object_set_new(decision, "duplicates", json_integer(out->duplicates));
+  json_object_set_new(decision, "visible", json_integer((json_int_t)visible));
+  out->decision = json_dumps(decision, JSON_COMPACT);
+  json_decref(decision);
+  return status;
 }
 
 void proposal_give_up(struct proposal *proposal, int attempts) {

@@ -12,6 +12,7 @@
 #include "runtime/support/strbuf.h"
 #include "tools/anas-search/study.h"
 
+#include <jansson.h>
 #include <mlir-c/IR.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,6 +45,7 @@ struct search_options {
   double learning_rate, momentum, weight_decay, warmup_epochs, min_accuracy; // min_accuracy < 0: from the seed trials
   double time_limit, trial_timeout;                                          // seconds; 0: none
   char *preset, *targeted, *ageing; // targeted: "on" or "off"; ageing: a name of anas_ageing_names
+  int64_t population, sample;       // of the strategies that have one
   int64_t generations_to_live;      // 0: no ageing
   char *mutation_text;              // settings of mutations; after parsing, the effective ones
   struct anas_mutation_options mutation;
@@ -101,13 +103,21 @@ struct search_strategy {
   anas_status (*propose)(struct search *search, int64_t number, int64_t visible, struct anas_rng *rng,
                          struct proposal *out);
 };
-extern const struct search_strategy strategy_alphanas, strategy_random;
+extern const struct search_strategy strategy_alphanas, strategy_regularized, strategy_nsga2, strategy_mu_plus_lambda,
+    strategy_local, strategy_mutation, strategy_random;
 const struct search_strategy *search_strategy_find(const char *name);
 const struct search_strategy *const *search_strategies(int *out_count);
 
 // For strategies: mutates parent; checks duplicates and constraints. True if accepted; else counted in proposal.
 bool proposal_try_child(struct search *search, int64_t parent, const struct anas_model *parent_model,
                         struct anas_rng *rng, struct proposal *proposal);
+// Chooses a parent among the trials below visible, 0 (the first seed) while there is nothing to choose from. What led
+// to it may be added to the decision.
+typedef int64_t (*search_choose)(const struct search *search, int64_t visible, const void *data, struct anas_rng *rng,
+                                 json_t *decision);
+// Proposes a mutation of a chosen parent, and tries others while nothing new is found; writes the decision.
+anas_status proposal_mutate(struct search *search, const char *strategy, search_choose choose, const void *data,
+                            int64_t visible, struct anas_rng *rng, struct proposal *out);
 // Marks a proposal that found nothing after 'attempts'.
 void proposal_give_up(struct proposal *proposal, int attempts);
 anas_status proposal_seed(struct search *search, struct proposal *out);

@@ -5,13 +5,11 @@
 
 #include "runtime/support/memory.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRST_ONLY_PROBABILITY 0.2 // parents chosen by the first objective alone
-#define PARENT_RETRIES 8           // mutations of one parent before another is chosen
 
 struct pool {
   int64_t *numbers;
@@ -100,7 +98,9 @@ static void pareto_weights(const struct pool *pool, struct anas_rng *rng, double
 }
 
 // Number of the parent, or 0 (the first seed) while there is nothing to choose from.
-static int64_t select_parent(const struct search *search, int64_t visible, struct anas_rng *rng, json_t *decision) {
+static int64_t select_parent(const struct search *search, int64_t visible, const void *data, struct anas_rng *rng,
+                             json_t *decision) {
+  (void)data;
   const struct search_options *options = &search->options;
   const struct search_objective *first = &options->objectives[0], *second = first;
   bool targeted = !strcmp(options->targeted, "on") && options->num_objectives > 1 && anas_rng_double(rng) < 0.5;
@@ -134,24 +134,7 @@ static int64_t select_parent(const struct search *search, int64_t visible, struc
 static anas_status propose(struct search *search, int64_t number, int64_t visible, struct anas_rng *rng,
                            struct proposal *out) {
   (void)number;
-  json_t *decision = json_pack("{s:s}", "strategy", "alphanas");
-  anas_status status = ANAS_OK;
-  int attempt = 0;
-  bool found = false;
-  while (!found && status == ANAS_OK && attempt < search->options.retries) {
-    int64_t parent = select_parent(search, visible, rng, decision);
-    const struct anas_model *model = search_model(search, parent);
-    if (!model) status = ANAS_CORRUPT; // the message is set
-    for (int i = 0; i < PARENT_RETRIES && !found && model && attempt < search->options.retries; i++, attempt++)
-      found = proposal_try_child(search, parent, model, rng, out);
-  }
-  if (status == ANAS_OK && !found) proposal_give_up(out, attempt);
-  json_object_set_new(decision, "attempts", json_integer(attempt));
-  json_object_set_new(decision, "duplicates", json_integer(out->duplicates));
-  json_object_set_new(decision, "visible", json_integer((json_int_t)visible));
-  out->decision = json_dumps(decision, JSON_COMPACT);
-  json_decref(decision);
-  return status;
+  return proposal_mutate(search, "alphanas", select_parent, NULL, visible, rng, out);
 }
 
 const struct search_strategy strategy_alphanas = {
