@@ -26,6 +26,26 @@ bool anas_conv_disjoint(const struct anas_conv *conv) {
   return true;
 }
 
+static bool meets_input(const struct anas_conv_dim *dim, int64_t tap) {
+  int64_t start = tap * dim->dilation - dim->pad, o = start < 0 ? (dim->stride - 1 - start) / dim->stride : 0;
+  return o < dim->out && o * dim->stride + start < dim->in;
+}
+
+void anas_conv_trim(struct anas_conv *conv) {
+  for (int d = 0; d < conv->spatial; d++) {
+    struct anas_conv_dim *dim = &conv->dim[d];
+    int64_t first = 0, last = dim->window - 1;
+    while (first <= last && !meets_input(dim, first))
+      first++;
+    while (last > first && !meets_input(dim, last))
+      last--;
+    if (first > last) continue; // the result is zero, which the general case says well enough
+    dim->first += first;
+    dim->window = last - first + 1;
+    dim->pad -= first * dim->dilation;
+  }
+}
+
 // ---- accesses
 
 void anas_conv_move(struct anas_access *access, int d, int64_t constant, int loop, int64_t coef) {
@@ -184,7 +204,7 @@ static bool skips_positions(const struct anas_conv *conv) {
   bool skips = false;
   for (int d = 0; d < conv->spatial; d++) {
     const struct anas_conv_dim *dim = &conv->dim[d];
-    if (dim->window > 1 || dim->pad > 0 || (dim->in + dim->stride - 1) / dim->stride != dim->out) return false;
+    if (dim->window > 1 || dim->pad != 0 || (dim->in + dim->stride - 1) / dim->stride != dim->out) return false;
     skips = skips || (dim->stride > 1 && dim->out > 1);
   }
   return skips && !anas_conv_narrow(conv);
@@ -203,7 +223,7 @@ struct anas_conv_view anas_conv_view_input(struct anas_lowering *l, const struct
   for (int d = 0; d < conv->spatial; d++) {
     const struct anas_conv_dim *dim = &conv->dim[d];
     int64_t last = (dim->out - 1) * dim->stride - dim->pad + (dim->window - 1) * dim->dilation;
-    low[d] = dim->pad;
+    low[d] = dim->pad > 0 ? dim->pad : 0;
     high[d] = last > dim->in - 1 ? last - (dim->in - 1) : 0;
   }
   return anas_conv_view_of(l, conv, source, low, high);
@@ -222,10 +242,13 @@ int anas_conv_pack_weights(struct anas_lowering *l, const struct anas_conv *conv
     packed.dim[packed.rank++] = conv->dim[d].window;
   packed.dim[packed.rank++] = block;
   packed.dim[packed.rank++] = lanes->width;
-  char key[160];
-  snprintf(key, sizeof key, "weights%s groups %lld block %lld lanes %lld + %lld x %lld",
-           transposed ? " transposed" : "", (long long)conv->groups, (long long)block, (long long)lanes->start,
-           (long long)lanes->blocks, (long long)lanes->width);
+  char key[256];
+  int length = snprintf(key, sizeof key, "weights%s groups %lld block %lld lanes %lld + %lld x %lld",
+                        transposed ? " transposed" : "", (long long)conv->groups, (long long)block,
+                        (long long)lanes->start, (long long)lanes->blocks, (long long)lanes->width);
+  for (int d = 0; d < spatial; d++)
+    length += snprintf(key + length, sizeof key - (size_t)length, " taps %lld + %lld", (long long)conv->dim[d].first,
+                       (long long)conv->dim[d].window);
   bool fresh;
   int buffer = anas_lower_packed(l, kernel, key, &packed, &fresh);
   if (!fresh) return buffer;
@@ -244,6 +267,7 @@ int anas_conv_pack_weights(struct anas_lowering *l, const struct anas_conv *conv
     int lane = anas_nest_loop(nest, lanes->width, false);
     struct anas_access *in = anas_nest_in(nest, kernel), *out = anas_nest_out(nest, buffer, fill);
     for (int d = 0; d < spatial; d++) {
+      in->index[d].constant = conv->dim[d].first;
       anas_contract_index(in, d, window[d], 1);
       anas_contract_index(out, 3 + d, window[d], 1);
     }

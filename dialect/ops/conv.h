@@ -9,8 +9,10 @@
 #define ANAS_CONV_MAX_SPATIAL 2
 
 // One spatial dimension: output o reads input o * stride - pad + k * dilation for 0 <= k < window, where it exists.
+// That is tap `first` + k of the kernel, where taps were left out; pad may be negative then.
 struct anas_conv_dim {
   int64_t in, out, window, stride, dilation, pad;
+  int64_t first;
 };
 
 struct anas_conv {
@@ -61,6 +63,9 @@ enum {
 // A convolution from the attributes of a training op.
 anas_status anas_conv_of_train(const struct anas_op *op, const struct anas_shape *input, int64_t features,
                                const struct anas_ints *window, struct anas_conv *out);
+// Leaves out the first and last taps that meet nothing but padding, whatever the output (windows larger than a small
+// image). Lowerings of all three training ops do, so that they share packed copies.
+void anas_conv_trim(struct anas_conv *conv);
 // ANAS_INVALID unless operand 'which' has the type.
 anas_status anas_conv_check(const struct anas_op *op, int which, const struct anas_shape *expected);
 

@@ -108,7 +108,7 @@ static void data_nest(struct anas_lowering *l, const struct anas_conv *conv, con
   for (int d = 0; d < spatial; d++) {
     anas_conv_view_move(in, dy, d, phase[d].base, position[d], 1);
     anas_conv_view_move(in, dy, d, 0, tap[d], -phase[d].dy_tap);
-    weight->index[first_window + d].constant = phase[d].tap;
+    weight->index[first_window + d].constant = phase[d].tap + (narrow ? conv->dim[d].first : 0);
     anas_contract_index(weight, first_window + d, tap[d], phase[d].tap_step);
     anas_conv_move(out, d, phase[d].first, position[d], phase[d].step);
     anas_conv_move(out, d, 0, tap[d], phase[d].dx_tap);
@@ -183,6 +183,7 @@ static anas_status data_lower(const struct anas_op *op, struct anas_lowering *l)
   struct anas_conv conv;
   struct anas_shape input;
   ANAS_RETURN_IF_ERROR(data_geometry(op, &conv, &input));
+  anas_conv_trim(&conv);
   int kernel = anas_lower_operand(l, 1), dx = anas_lower_result(l, 0);
   struct anas_conv_view dy = anas_conv_view_gradient(l, &conv, anas_lower_operand(l, 0));
   bool narrow = anas_conv_narrow(&conv);

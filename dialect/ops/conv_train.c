@@ -85,6 +85,7 @@ static void narrow_fwd(struct anas_lowering *l, const struct anas_conv *conv, in
   for (int d = 0; d < conv->spatial; d++) {
     anas_conv_view_move(in, &view, d, -conv->dim[d].pad, position[d], conv->dim[d].stride / view.every[d]);
     anas_conv_view_move(in, &view, d, 0, window[d], conv->dim[d].dilation);
+    weight->index[d].constant = conv->dim[d].first;
     anas_contract_index(weight, d, window[d], 1);
     anas_conv_move(out, d, 0, position[d], 1);
   }
@@ -137,6 +138,7 @@ static void wide_fwd(struct anas_lowering *l, const struct anas_conv *conv, int 
 static anas_status fwd_lower(const struct anas_op *op, struct anas_lowering *l) {
   struct anas_conv conv;
   ANAS_RETURN_IF_ERROR(fwd_geometry(op, &conv));
+  anas_conv_trim(&conv);
   int y = anas_lower_result(l, 0);
   (anas_conv_narrow(&conv) ? narrow_fwd : wide_fwd)(l, &conv, anas_lower_operand(l, 0), anas_lower_operand(l, 1), y);
   if (op->num_operands == 3) anas_contract_bias(l, anas_lower_operand(l, 2), y);
@@ -220,6 +222,7 @@ static void filter_nest(struct anas_lowering *l, const struct anas_conv *conv, c
     anas_conv_view_move(in, x, d, -conv->dim[d].pad, position[d], conv->dim[d].stride / x->every[d]);
     anas_conv_view_move(in, x, d, 0, window[d], conv->dim[d].dilation);
     anas_conv_view_move(grad, dy, d, 0, position[d], 1);
+    out->index[d].constant = conv->dim[d].first;
     anas_contract_index(out, d, window[d], 1);
   }
   anas_conv_channel(out, conv->spatial, 0, channels, -1, channel_block, channel);
@@ -230,6 +233,7 @@ static void filter_nest(struct anas_lowering *l, const struct anas_conv *conv, c
 static anas_status filter_lower(const struct anas_op *op, struct anas_lowering *l) {
   struct anas_conv conv;
   ANAS_RETURN_IF_ERROR(filter_geometry(op, &conv));
+  anas_conv_trim(&conv);
   struct anas_conv_view x = anas_conv_view_input(l, &conv, anas_lower_operand(l, 0));
   struct anas_conv_view dy = anas_conv_view_gradient(l, &conv, anas_lower_operand(l, 1));
   int dk = anas_lower_result(l, 0);
