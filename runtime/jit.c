@@ -41,24 +41,28 @@ static void initialize_target(void) {
   LLVMInitializeNativeAsmPrinter();
 }
 
-static LLVMErrorRef define_runtime(struct anas_jit *jit, LLVMOrcJITDylibRef dylib) {
+static LLVMErrorRef define_runtime(struct anas_jit *jit, LLVMOrcJITDylibRef dylib, void *scratch) {
   LLVMOrcDefinitionGeneratorRef process = NULL;
   LLVMErrorRef error = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
       &process, LLVMOrcLLJITGetGlobalPrefix(jit->lljit), NULL, NULL);
   if (error) return error;
   LLVMOrcJITDylibAddGenerator(dylib, process);
-  // The process need not export its symbols, so ours is defined by address.
-  LLVMOrcCSymbolMapPair symbol = {
-      .Name = LLVMOrcLLJITMangleAndIntern(jit->lljit, "anas_parallel_for"),
-      .Sym = {.Address = (LLVMOrcExecutorAddress)(uintptr_t)anas_parallel_for,
-              .Flags = {.GenericFlags = LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable}}};
-  LLVMOrcMaterializationUnitRef unit = LLVMOrcAbsoluteSymbols(&symbol, 1);
+  // The process need not export its symbols, so ours are defined by address.
+  LLVMOrcCSymbolMapPair symbols[] = {
+      {.Name = LLVMOrcLLJITMangleAndIntern(jit->lljit, "anas_parallel_for"),
+       .Sym = {.Address = (LLVMOrcExecutorAddress)(uintptr_t)anas_parallel_for,
+               .Flags = {.GenericFlags = LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable}}},
+      {.Name = LLVMOrcLLJITMangleAndIntern(jit->lljit, "anas_scratch"),
+       .Sym = {.Address = (LLVMOrcExecutorAddress)(uintptr_t)scratch,
+               .Flags = {.GenericFlags = LLVMJITSymbolGenericFlagsExported}}},
+  };
+  LLVMOrcMaterializationUnitRef unit = LLVMOrcAbsoluteSymbols(symbols, 2);
   error = LLVMOrcJITDylibDefine(dylib, unit);
   if (error) LLVMOrcDisposeMaterializationUnit(unit);
   return error;
 }
 
-anas_status anas_jit_create(const struct anas_object *objects, int num_objects, struct anas_jit **out) {
+anas_status anas_jit_create(const struct anas_object *objects, int num_objects, void *scratch, struct anas_jit **out) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, initialize_target);
   struct anas_jit *jit = anas_alloc(sizeof *jit);
@@ -71,7 +75,7 @@ anas_status anas_jit_create(const struct anas_object *objects, int num_objects, 
   }
   LLVMOrcExecutionSessionSetErrorReporter(LLVMOrcLLJITGetExecutionSession(jit->lljit), report, jit);
   LLVMOrcJITDylibRef dylib = LLVMOrcLLJITGetMainJITDylib(jit->lljit);
-  error = define_runtime(jit, dylib);
+  error = define_runtime(jit, dylib, scratch);
   for (int i = 0; !error && i < num_objects; i++) {
     char name[32];
     snprintf(name, sizeof name, "object %d", i);

@@ -52,9 +52,9 @@ anas_status anas_program_image_check(const struct anas_program_image *image) {
     const char *name;
     struct anas_region region;
   } regions[] = {
-      {"image", image->image},   {"label", image->label}, {"learning rate", image->learning_rate},
-      {"seed", image->seed},     {"loss", image->loss},   {"correct", image->correct},
-      {"logits", image->logits},
+      {"image", image->image},   {"label", image->label},     {"learning rate", image->learning_rate},
+      {"seed", image->seed},     {"loss", image->loss},       {"correct", image->correct},
+      {"logits", image->logits}, {"scratch", image->scratch},
   };
   for (size_t i = 0; i < sizeof regions / sizeof *regions; i++)
     ANAS_RETURN_IF_ERROR(check_region(regions[i].name, regions[i].region, image->arena_bytes));

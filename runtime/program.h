@@ -37,6 +37,7 @@ struct anas_kernel {  // one distinct kernel function
 struct anas_object { // a relocatable object in memory
   void *data;
   size_t size;
+  size_t scratch_bytes; // memory that its kernel functions find at the symbol anas_scratch
 };
 
 // Everything the compiler hands over. All pointers live in arena or are owned by objects.
@@ -49,6 +50,7 @@ struct anas_program_image {
   struct anas_region image, label, learning_rate, seed; // written by the runtime before a call
   struct anas_region loss, correct, logits;             // read after it: f32 mean loss over the batch (label -1
                                                         // contributes 0), i32 number correct, f32 logits
+  struct anas_region scratch;                           // of the kernel functions, one after the other
   struct anas_kernel *kernels;
   int num_kernels;
   struct anas_object *objects; // kernels and entry functions

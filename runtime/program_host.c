@@ -13,13 +13,15 @@ struct host {
   ffi_cif cif;
   ffi_type *argument_types[2];
   void *train_step, *infer;
-  anas_kernel_range *ranges; // of image.kernels; looked up when profiling is first enabled
+  // Of the parts of image.kernels, null behind the last one; looked up when profiling is first enabled.
+  anas_kernel_range (*ranges)[ANAS_KERNEL_PARTS];
 };
 
 static anas_status host_load(struct anas_program *program) {
   const struct anas_program_image *image = &program->image;
   struct host *host = program->state;
-  ANAS_RETURN_IF_ERROR(anas_jit_create(image->objects, image->num_objects, &host->jit));
+  void *scratch = (char *)program->arena.data + image->scratch.offset;
+  ANAS_RETURN_IF_ERROR(anas_jit_create(image->objects, image->num_objects, scratch, &host->jit));
   ANAS_RETURN_IF_ERROR(anas_jit_lookup(host->jit, "train_step", &host->train_step));
   ANAS_RETURN_IF_ERROR(anas_jit_lookup(host->jit, "infer", &host->infer));
   host->argument_types[0] = host->argument_types[1] = &ffi_type_pointer;
@@ -42,26 +44,39 @@ static anas_status host_run(struct anas_program *program, bool train) {
   return ANAS_OK;
 }
 
+static anas_kernel_range find_range(struct host *host, const char *kernel, int part) {
+  char *symbol = part ? anas_format("%s_range%d", kernel, part) : anas_format("%s_range", kernel);
+  void *address = NULL;
+  // A kernel listed but not linked was never called and stays at zero.
+  if (anas_jit_lookup(host->jit, symbol, &address) != ANAS_OK) address = NULL;
+  free(symbol);
+  return (anas_kernel_range)(uintptr_t)address;
+}
+
 static void host_profile(struct anas_program *program, bool enable) {
   struct host *host = program->state;
   if (enable && !host->ranges) {
     int count = program->image.num_kernels;
     host->ranges = anas_calloc((size_t)count, sizeof *host->ranges);
-    for (int i = 0; i < count; i++) {
-      char *symbol = anas_format("%s_range", program->image.kernels[i].symbol);
-      void *address = NULL;
-      // A kernel listed but not linked was never called and stays at zero.
-      if (anas_jit_lookup(host->jit, symbol, &address) == ANAS_OK)
-        host->ranges[i] = (anas_kernel_range)(uintptr_t)address;
-      free(symbol);
-    }
+    for (int i = 0; i < count; i++)
+      for (int part = 0; part < ANAS_KERNEL_PARTS; part++) {
+        host->ranges[i][part] = find_range(host, program->image.kernels[i].symbol, part);
+        if (!host->ranges[i][part]) break;
+      }
   }
   anas_team_profile(enable);
 }
 
 static void host_profile_get(const struct anas_program *program, int kernel, double *out_seconds, int64_t *out_calls) {
   const struct host *host = program->state;
-  if (host->ranges && host->ranges[kernel]) anas_team_profile_get(host->ranges[kernel], out_seconds, out_calls);
+  if (!host->ranges) return;
+  for (int part = 0; part < ANAS_KERNEL_PARTS && host->ranges[kernel][part]; part++) {
+    double seconds;
+    int64_t calls;
+    anas_team_profile_get(host->ranges[kernel][part], &seconds, &calls);
+    *out_seconds += seconds;
+    if (!part) *out_calls = calls;
+  }
 }
 
 static const struct anas_program_ops host_ops = {

@@ -10,6 +10,9 @@
 // address.
 typedef void (*anas_kernel_range)(void **operands, int64_t begin, int64_t end);
 
+// A kernel k runs at most so many ranges one after the other: k_range, k_range1 and so on.
+#define ANAS_KERNEL_PARTS 4
+
 // Called by generated code. count: iterations; small kernels pass parallel = 0 and run on the caller.
 void anas_parallel_for(anas_kernel_range body, void **operands, int64_t count, int32_t parallel);
 

@@ -3,6 +3,7 @@
 // old one, and removes the old one.
 #include "dialect/context.h"
 #include "passes/cpu/nest.h"
+#include "runtime/team.h"
 
 #include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/BuiltinTypes.h>
@@ -36,7 +37,31 @@ static void erase_range(MlirOperation *ops, int num) {
     mlirOperationDestroy(ops[i]);
 }
 
-static anas_status rewrite(MlirOperation function, const struct anas_cpu_target *target) {
+static anas_status emit_nest(struct anas_code *code, const struct anas_cpu_nest *nest, const struct anas_cpu_part *part,
+                             struct anas_cpu_range *out) {
+  if (anas_cpu_contraction(code, nest, part->begin, part->end, out)) return ANAS_OK;
+  return anas_cpu_vector(code, nest, part->begin, part->end, out);
+}
+
+static struct anas_cpu_algorithm choose_algorithm(const struct anas_cpu_nest *nest,
+                                                  const struct anas_cpu_target *target) {
+  (void)nest, (void)target;
+  return (struct anas_cpu_algorithm){.num_parts = 1, .emit = emit_nest};
+}
+
+static MlirValue add_index(MlirBlock entry, MlirLocation location) {
+  return mlirBlockAddArgument(entry, mlirIndexTypeGet(mlirLocationGetContext(location)), location);
+}
+
+static MlirValue add_scratch(MlirBlock entry, MlirLocation location, int64_t bytes) {
+  int64_t elements = (bytes + 3) / 4;
+  MlirType type = mlirMemRefTypeContiguousGet(mlirF32TypeGet(mlirLocationGetContext(location)), 1, &elements,
+                                              mlirAttributeGetNull());
+  return mlirBlockAddArgument(entry, type, location);
+}
+
+static anas_status rewrite_part(MlirOperation function, const struct anas_cpu_target *target,
+                                const struct anas_cpu_algorithm *algorithm, int index) {
   struct anas_cpu_nest nest;
   ANAS_RETURN_IF_ERROR(anas_cpu_nest_read(function, &nest));
   MlirBlock entry = mlirRegionGetFirstBlock(mlirOperationGetRegion(function, 0));
@@ -49,13 +74,14 @@ static anas_status rewrite(MlirOperation function, const struct anas_cpu_target 
     old[num_old++] = op;
   }
   MlirLocation location = mlirOperationGetLocation(function);
-  MlirValue begin = mlirBlockAddArgument(entry, mlirIndexTypeGet(context), location);
-  MlirValue end = mlirBlockAddArgument(entry, mlirIndexTypeGet(context), location);
+  struct anas_cpu_part part = {.index = index};
+  if (algorithm->scratch_bytes > 0) part.scratch = add_scratch(entry, location, algorithm->scratch_bytes);
+  part.begin = add_index(entry, location);
+  part.end = add_index(entry, location);
   struct anas_code *code = anas_alloc(sizeof *code);
   anas_code_init(code, entry, target);
   struct anas_cpu_range range;
-  anas_status status = ANAS_OK;
-  if (!anas_cpu_contraction(code, &nest, begin, end, &range)) status = anas_cpu_vector(code, &nest, begin, end, &range);
+  anas_status status = algorithm->emit(code, &nest, &part, &range);
   if (status == ANAS_OK) {
     code->block = entry;
     anas_code_op(code, "func.return", 0, NULL, (MlirType){0}, 0, NULL);
@@ -70,11 +96,43 @@ static anas_status rewrite(MlirOperation function, const struct anas_cpu_target 
   return status;
 }
 
+// Copies a kernel function that is not yet rewritten to stand for a further part, behind the function `last`.
+static MlirOperation add_part(MlirOperation kernel, MlirOperation last, MlirBlock module, int index) {
+  MlirContext context = mlirOperationGetContext(kernel);
+  MlirOperation part = mlirOperationClone(kernel);
+  MlirStringRef name = mlirStringAttrGetValue(mlirOperationGetAttributeByName(kernel, anas_ref_text("sym_name")));
+  char *symbol = anas_format("%.*s_part%d", (int)name.length, name.data, index);
+  mlirOperationSetAttributeByName(part, anas_ref_text("sym_name"), mlirStringAttrGet(context, anas_ref_text(symbol)));
+  free(symbol);
+  mlirOperationRemoveAttributeByName(part, anas_ref_text("anas.kernel"));
+  mlirOperationSetAttributeByName(part, anas_ref_text("anas.part"),
+                                  mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), index));
+  mlirBlockInsertOwnedOperationAfter(module, last, part);
+  return part;
+}
+
+static anas_status rewrite(MlirOperation function, MlirBlock module, const struct anas_cpu_target *target) {
+  struct anas_cpu_nest nest;
+  ANAS_RETURN_IF_ERROR(anas_cpu_nest_read(function, &nest));
+  struct anas_cpu_algorithm algorithm = choose_algorithm(&nest, target);
+  MlirOperation part[ANAS_KERNEL_PARTS] = {function};
+  for (int i = 1; i < algorithm.num_parts; i++)
+    part[i] = add_part(function, part[i - 1], module, i);
+  for (int i = 0; i < algorithm.num_parts; i++)
+    ANAS_RETURN_IF_ERROR(rewrite_part(part[i], target, &algorithm, i));
+  if (algorithm.scratch_bytes > 0) {
+    MlirType i64 = mlirIntegerTypeGet(mlirOperationGetContext(function), 64);
+    mlirOperationSetAttributeByName(function, anas_ref_text("anas.scratch"),
+                                    mlirIntegerAttrGet(i64, algorithm.scratch_bytes));
+  }
+  return ANAS_OK;
+}
+
 anas_status anas_cpu_codegen(MlirModule module, const struct anas_cpu_target *target) {
   for (MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); !mlirOperationIsNull(op);
        op = mlirOperationGetNextInBlock(op)) {
     if (!is_kernel(op)) continue;
-    anas_status status = rewrite(op, target);
+    anas_status status = rewrite(op, mlirModuleGetBody(module), target);
     if (status == ANAS_OK) continue;
     MlirStringRef name = mlirStringAttrGetValue(mlirOperationGetAttributeByName(op, anas_ref_text("sym_name")));
     return anas_fail_context(status, "kernel '%.*s': ", (int)name.length, name.data);

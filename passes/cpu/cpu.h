@@ -20,6 +20,9 @@ void anas_cpu_target_deinit(struct anas_cpu_target *target);
 // and memref: contractions with register tiles, everything else vectorised. The function becomes
 //   func @k(operands..., %begin: index, %end: index)
 // over a range of its outermost parallel loop and carries anas.range = iterations, anas.parallel = i1.
+// A kernel may take several loops, each over its own range and all of its iterations before the next one starts:
+// further functions @k_part<n> with the same arguments and anas.part follow @k. A kernel that needs memory beside its
+// operands carries anas.scratch = bytes; then the last memref of all its parts is that memory.
 anas_status anas_cpu_codegen(MlirModule module, const struct anas_cpu_target *target);
 
 // Lowers a module that holds kernel functions after anas_cpu_codegen, or entry functions, to the LLVM dialect, adding
@@ -29,7 +32,7 @@ anas_status anas_cpu_to_llvm(MlirModule module);
 // The stock lowering of the same kernel functions (linalg to loops), with the same symbols: the reference of the tests.
 anas_status anas_cpu_reference_to_llvm(MlirModule module);
 
-// LLVM-dialect module to a relocatable object.
+// LLVM-dialect module to a relocatable object. The largest anas.scratch of its kernels is the object's scratch_bytes.
 anas_status anas_cpu_emit_object(MlirModule llvm_module, const struct anas_cpu_target *target,
                                  struct anas_object *out_object);
 

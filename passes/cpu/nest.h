@@ -157,6 +157,21 @@ struct anas_cpu_range {
   bool parallel;
 };
 
+// A part being emitted: the arguments of its function behind the operands. Each range of iterations runs on one thread.
+struct anas_cpu_part {
+  int index;         // 0: the first part
+  MlirValue scratch; // null if the algorithm needs none
+  MlirValue begin, end;
+};
+
+// How a nest is computed: emit is called once for every part, in a function of its own whose operands are the nest's.
+struct anas_cpu_algorithm {
+  int num_parts;         // at most ANAS_KERNEL_PARTS
+  int64_t scratch_bytes; // shared by all threads and parts, contents undefined at the start
+  anas_status (*emit)(struct anas_code *code, const struct anas_cpu_nest *nest, const struct anas_cpu_part *part,
+                      struct anas_cpu_range *out);
+};
+
 // True and code emitted if the nest is a contraction this emitter tiles; false and nothing emitted otherwise.
 bool anas_cpu_contraction(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
                           struct anas_cpu_range *out);

@@ -2,12 +2,14 @@
 // LLVM dialect to machine code. No LLVM optimisation pipeline runs: kernel functions arrive with their loops, registers
 // and addresses chosen, and LLVM's mid-level passes cost time without making them faster. Thread-safe for modules of
 // different contexts.
+#include "dialect/context.h"
 #include "passes/cpu/cpu.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
+#include <mlir-c/BuiltinAttributes.h>
 #include <mlir-c/RegisterEverything.h>
 #include <mlir-c/Target/LLVMIR.h>
 #include <pthread.h>
@@ -64,7 +66,7 @@ static anas_status emit(LLVMModuleRef module, LLVMTargetMachineRef machine, stru
     return status;
   }
   size_t size = LLVMGetBufferSize(buffer);
-  struct anas_object object = {anas_alloc(size), size};
+  struct anas_object object = {.data = anas_alloc(size), .size = size};
   memcpy(object.data, LLVMGetBufferStart(buffer), size);
   LLVMDisposeMemoryBuffer(buffer);
   *out_object = object;
@@ -88,5 +90,9 @@ anas_status anas_cpu_emit_object(MlirModule llvm_module, const struct anas_cpu_t
   }
   LLVMContextDispose(context);
   LLVMDisposeTargetMachine(machine);
+  MlirAttribute scratch =
+      mlirOperationGetAttributeByName(mlirModuleGetOperation(llvm_module), anas_ref_text("anas.scratch"));
+  if (status == ANAS_OK && !mlirAttributeIsNull(scratch))
+    out_object->scratch_bytes = (size_t)mlirIntegerAttrGetValueInt(scratch);
   return status;
 }

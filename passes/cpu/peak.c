@@ -91,7 +91,7 @@ double anas_fma_peak(const struct anas_cpu_target *target) {
   void *address = NULL;
   double rate = 0;
   anas_status status = compile_loop(target, &object);
-  if (status == ANAS_OK) status = anas_jit_create(&object, 1, &jit);
+  if (status == ANAS_OK) status = anas_jit_create(&object, 1, NULL, &jit);
   if (status == ANAS_OK) status = anas_jit_lookup(jit, "k_fma_peak_range", &address);
   if (status == ANAS_OK) {
     anas_kernel_range loop = (anas_kernel_range)(uintptr_t)address;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Kernel functions and entry functions to the LLVM dialect with bare pointers. The body of kernel k becomes the
 // internal function k_body; two functions around it make it callable: k, which packs the operand addresses into an
-// array and hands them to the thread team, and k_range, which the team calls for a part of the iterations.
+// array and hands them to the thread team, and k_range, which the team calls for some of the iterations. Further parts
+// of a kernel are k_body1, k_range1 and so on, which k hands to the team one after the other.
 #include "dialect/context.h"
 #include "passes/cpu/cpu.h"
 #include "passes/pass.h"
+#include "runtime/team.h"
 
 #include <mlir-c/AffineMap.h>
 #include <mlir-c/BuiltinAttributes.h>
@@ -23,13 +25,19 @@ static const char reference_pipeline[] =
     "convert-func-to-llvm{use-bare-ptr-memref-call-conv=1},convert-cf-to-llvm,convert-ub-to-llvm,"
     "reconcile-unrealized-casts";
 
-struct kernel {
+struct part {
   MlirOperation func; // valid until the pipeline runs
-  const char *symbol;
-  int operands; // memrefs
   int64_t range;
   bool parallel;
-  bool ranged; // the body takes begin and end
+};
+
+struct kernel {
+  const char *symbol;
+  int operands;    // memrefs, without the scratch memory
+  int64_t scratch; // bytes; above 0 its address follows the operands
+  bool ranged;     // the bodies take begin and end
+  int num_parts;
+  struct part part[ANAS_KERNEL_PARTS];
 };
 
 struct kernels {
@@ -97,39 +105,56 @@ static anas_status fail_operand(const char *symbol, int i, MlirType type, const 
   return status;
 }
 
-static anas_status describe_kernel(MlirOperation func, bool reference, struct kernel *kernel) {
+// Memrefs a body takes.
+static int num_memrefs(const struct kernel *kernel) {
+  return kernel->operands + (kernel->scratch > 0);
+}
+
+// The function is the next part; the first one says how many operands there are.
+static anas_status add_part(MlirOperation func, struct kernel *kernel) {
   ANAS_RETURN_IF_ERROR(check_body(func, kernel->symbol));
   MlirBlock entry = mlirRegionGetFirstBlock(mlirOperationGetRegion(func, 0));
-  int arguments = (int)mlirBlockGetNumArguments(entry);
-  kernel->ranged = !reference;
-  kernel->operands = reference ? arguments : arguments - 2;
-  kernel->range = 1;
+  int arguments = (int)mlirBlockGetNumArguments(entry), memrefs = arguments - (kernel->ranged ? 2 : 0);
+  if (!kernel->num_parts) kernel->operands = memrefs - (kernel->scratch > 0);
   if (kernel->operands < 1)
     return anas_fail(ANAS_INVALID, "kernel function '%s' has %d arguments, expected at least one memref%s",
-                     kernel->symbol, arguments, reference ? "" : " and two index values (begin, end)");
+                     kernel->symbol, arguments, kernel->ranged ? " and two index values (begin, end)" : "");
+  if (kernel->num_parts == ANAS_KERNEL_PARTS || memrefs != num_memrefs(kernel))
+    return anas_fail(ANAS_INVALID, "kernel function '%s' has more than %d parts, or parts with unequal operands",
+                     kernel->symbol, ANAS_KERNEL_PARTS);
   for (int i = 0; i < arguments; i++) {
     MlirType type = mlirValueGetType(mlirBlockGetArgument(entry, i));
-    bool operand = i < kernel->operands;
+    bool operand = i < memrefs;
     if (operand && !is_plain_memref(type))
       return fail_operand(kernel->symbol, i, type, "a memref of static shape and identity layout");
     if (!operand && !mlirTypeIsAIndex(type)) return fail_operand(kernel->symbol, i, type, "index (begin, end)");
   }
-  if (reference) return ANAS_OK;
+  struct part *part = &kernel->part[kernel->num_parts++];
+  *part = (struct part){.func = func, .range = 1};
+  if (!kernel->ranged) return ANAS_OK;
   MlirAttribute range = attribute(func, "anas.range"), parallel = attribute(func, "anas.parallel");
   if (mlirAttributeIsNull(range) || !mlirAttributeIsAInteger(range) || mlirIntegerAttrGetValueInt(range) < 0 ||
       mlirAttributeIsNull(parallel) || !(mlirAttributeIsABool(parallel) || mlirAttributeIsAInteger(parallel)))
     return anas_fail(ANAS_INVALID, "kernel function '%s' needs anas.range (iterations) and anas.parallel (i1)",
                      kernel->symbol);
-  kernel->range = mlirIntegerAttrGetValueInt(range);
-  kernel->parallel =
+  part->range = mlirIntegerAttrGetValueInt(range);
+  part->parallel =
       mlirAttributeIsABool(parallel) ? mlirBoolAttrGetValue(parallel) : mlirIntegerAttrGetValueInt(parallel) != 0;
   return ANAS_OK;
 }
 
-// Names the body k_body, keeps it inside the object, and tells LLVM what the kernel stage promises: distinct buffers.
-static void prepare_body(MlirOperation func, const struct kernel *kernel, struct anas_arena *memory) {
+// "k_body", of further parts "k_body1" and so on.
+static const char *part_symbol(struct anas_arena *memory, const struct kernel *kernel, const char *what, int part) {
+  return part ? anas_arena_format(memory, "%s_%s%d", kernel->symbol, what, part)
+              : anas_arena_format(memory, "%s_%s", kernel->symbol, what);
+}
+
+// Names the body of the last part, keeps it inside the object, and tells LLVM what the kernel stage promises: distinct
+// buffers.
+static void prepare_body(const struct kernel *kernel, struct anas_arena *memory) {
+  MlirOperation func = kernel->part[kernel->num_parts - 1].func;
   MlirContext context = mlirOperationGetContext(func);
-  const char *body = anas_arena_format(memory, "%s_body", kernel->symbol);
+  const char *body = part_symbol(memory, kernel, "body", kernel->num_parts - 1);
   mlirOperationSetAttributeByName(func, anas_ref_text("sym_name"), mlirStringAttrGet(context, anas_ref_text(body)));
   mlirOperationSetAttributeByName(func, anas_ref_text("llvm.linkage"),
                                   mlirAttributeParseGet(context, anas_ref_text("#llvm.linkage<internal>")));
@@ -137,10 +162,10 @@ static void prepare_body(MlirOperation func, const struct kernel *kernel, struct
   MlirNamedAttribute noalias = mlirNamedAttributeGet(mlirIdentifierGet(context, anas_ref_text("llvm.noalias")), unit);
   MlirAttribute dictionary = mlirDictionaryAttrGet(context, 1, &noalias),
                 empty = mlirDictionaryAttrGet(context, 0, NULL);
-  int arguments = kernel->operands + (kernel->ranged ? 2 : 0);
+  int memrefs = num_memrefs(kernel), arguments = memrefs + (kernel->ranged ? 2 : 0);
   MlirAttribute *attributes = anas_calloc((size_t)arguments, sizeof *attributes);
   for (int i = 0; i < arguments; i++)
-    attributes[i] = i < kernel->operands ? dictionary : empty;
+    attributes[i] = i < memrefs ? dictionary : empty;
   mlirOperationSetAttributeByName(func, anas_ref_text("arg_attrs"), mlirArrayAttrGet(context, arguments, attributes));
   free(attributes);
 }
@@ -154,7 +179,7 @@ static bool is_declaration(MlirOperation func) {
 static anas_status declare_kernels(MlirModule module, const struct kernels *kernels) {
   struct anas_strbuf text = {0};
   for (size_t i = 0; i < kernels->count; i++) {
-    MlirBlock entry = mlirRegionGetFirstBlock(mlirOperationGetRegion(kernels->items[i].func, 0));
+    MlirBlock entry = mlirRegionGetFirstBlock(mlirOperationGetRegion(kernels->items[i].part[0].func, 0));
     anas_strbuf_addf(&text, "func.func private @%s(", kernels->items[i].symbol);
     for (int j = 0; j < kernels->items[i].operands; j++) {
       if (j) anas_strbuf_adds(&text, ", ");
@@ -191,16 +216,23 @@ static anas_status collect_kernels(MlirModule module, bool reference, struct ker
     // The C interface wrapper would use descriptors; callers pass bare pointers.
     mlirOperationRemoveAttributeByName(op, anas_ref_text("llvm.emit_c_interface"));
     if (is_declaration(op)) continue;
-    if (mlirAttributeIsNull(attribute(op, "anas.kernel"))) {
+    bool further = !mlirAttributeIsNull(attribute(op, "anas.part")) && out->count;
+    if (mlirAttributeIsNull(attribute(op, "anas.kernel")) && !further) {
       out->has_callers = true;
       continue;
     }
-    MlirStringRef name = mlirStringAttrGetValue(attribute(op, "sym_name"));
-    struct kernel kernel = {.func = op, .symbol = anas_arena_strndup(&out->memory, name.data, name.length)};
-    ANAS_RETURN_IF_ERROR(describe_kernel(op, reference, &kernel));
-    prepare_body(op, &kernel, &out->memory);
-    out->items = anas_grow(out->items, out->count, &out->capacity, sizeof *out->items);
-    out->items[out->count++] = kernel;
+    if (!further) {
+      MlirStringRef name = mlirStringAttrGetValue(attribute(op, "sym_name"));
+      MlirAttribute scratch = attribute(op, "anas.scratch");
+      out->items = anas_grow(out->items, out->count, &out->capacity, sizeof *out->items);
+      out->items[out->count++] = (struct kernel){
+          .symbol = anas_arena_strndup(&out->memory, name.data, name.length),
+          .scratch = mlirAttributeIsNull(scratch) ? 0 : mlirIntegerAttrGetValueInt(scratch),
+          .ranged = !reference,
+      };
+    }
+    ANAS_RETURN_IF_ERROR(add_part(op, &out->items[out->count - 1]));
+    prepare_body(&out->items[out->count - 1], &out->memory);
   }
   return ANAS_OK;
 }
@@ -210,54 +242,74 @@ static void add_pointers(struct anas_strbuf *text, int count) {
     anas_strbuf_addf(text, "%s!llvm.ptr", i ? ", " : "");
 }
 
-// A module of k_range and k, and of declarations of what they call.
-static void add_wrappers(struct anas_strbuf *text, const struct kernel *kernel) {
-  const char *symbol = kernel->symbol;
-  int n = kernel->operands;
-  anas_strbuf_addf(text, "llvm.func @%s_body(", symbol);
+// k_range of one part, and a declaration of the body it calls.
+static void add_range(struct anas_strbuf *text, const struct kernel *kernel, const char *range, const char *body) {
+  int n = num_memrefs(kernel);
+  anas_strbuf_addf(text, "llvm.func @%s(", body);
   add_pointers(text, n);
   anas_strbuf_addf(text, "%s) attributes {anas.declaration}\n", kernel->ranged ? ", i64, i64" : "");
 
-  anas_strbuf_addf(text, "llvm.func @%s_range(%%operands: !llvm.ptr, %%begin: i64, %%end: i64) {\n", symbol);
+  anas_strbuf_addf(text, "llvm.func @%s(%%operands: !llvm.ptr, %%begin: i64, %%end: i64) {\n", range);
   for (int i = 0; i < n; i++)
     anas_strbuf_addf(text,
                      "  %%a%d = llvm.getelementptr inbounds %%operands[%d] : (!llvm.ptr) -> !llvm.ptr, !llvm.ptr\n"
                      "  %%p%d = llvm.load %%a%d : !llvm.ptr -> !llvm.ptr\n",
                      i, i, i, i);
-  anas_strbuf_addf(text, "  llvm.call @%s_body(", symbol);
+  anas_strbuf_addf(text, "  llvm.call @%s(", body);
   for (int i = 0; i < n; i++)
     anas_strbuf_addf(text, "%s%%p%d", i ? ", " : "", i);
   anas_strbuf_addf(text, "%s) : (", kernel->ranged ? ", %begin, %end" : "");
   add_pointers(text, n);
   anas_strbuf_addf(text, "%s) -> ()\n  llvm.return\n}\n", kernel->ranged ? ", i64, i64" : "");
+}
 
-  anas_strbuf_addf(text, "llvm.func @%s(", symbol);
-  for (int i = 0; i < n; i++)
+// k_range of every part, and k.
+static void add_wrappers(struct anas_strbuf *text, const struct kernel *kernel, struct anas_arena *memory) {
+  int n = num_memrefs(kernel);
+  for (int p = 0; p < kernel->num_parts; p++)
+    add_range(text, kernel, part_symbol(memory, kernel, "range", p), part_symbol(memory, kernel, "body", p));
+
+  anas_strbuf_addf(text, "llvm.func @%s(", kernel->symbol);
+  for (int i = 0; i < kernel->operands; i++)
     anas_strbuf_addf(text, "%s%%p%d: !llvm.ptr", i ? ", " : "", i);
   anas_strbuf_addf(text,
                    ") {\n  %%n = llvm.mlir.constant(%d : i64) : i64\n"
                    "  %%operands = llvm.alloca %%n x !llvm.ptr : (i64) -> !llvm.ptr\n",
                    n);
+  if (kernel->scratch > 0)
+    anas_strbuf_addf(text, "  %%p%d = llvm.mlir.addressof @anas_scratch : !llvm.ptr\n", kernel->operands);
   for (int i = 0; i < n; i++)
     anas_strbuf_addf(text,
                      "  %%a%d = llvm.getelementptr inbounds %%operands[%d] : (!llvm.ptr) -> !llvm.ptr, !llvm.ptr\n"
                      "  llvm.store %%p%d, %%a%d : !llvm.ptr, !llvm.ptr\n",
                      i, i, i, i);
-  anas_strbuf_addf(text,
-                   "  %%range = llvm.mlir.addressof @%s_range : !llvm.ptr\n"
-                   "  %%count = llvm.mlir.constant(%lld : i64) : i64\n"
-                   "  %%parallel = llvm.mlir.constant(%d : i32) : i32\n"
-                   "  llvm.call @anas_parallel_for(%%range, %%operands, %%count, %%parallel) : "
-                   "(!llvm.ptr, !llvm.ptr, i64, i32) -> ()\n  llvm.return\n}\n",
-                   symbol, (long long)kernel->range, kernel->parallel);
+  for (int p = 0; p < kernel->num_parts; p++)
+    anas_strbuf_addf(text,
+                     "  %%range%d = llvm.mlir.addressof @%s : !llvm.ptr\n"
+                     "  %%count%d = llvm.mlir.constant(%lld : i64) : i64\n"
+                     "  %%parallel%d = llvm.mlir.constant(%d : i32) : i32\n"
+                     "  llvm.call @anas_parallel_for(%%range%d, %%operands, %%count%d, %%parallel%d) : "
+                     "(!llvm.ptr, !llvm.ptr, i64, i32) -> ()\n",
+                     p, part_symbol(memory, kernel, "range", p), p, (long long)kernel->part[p].range, p,
+                     kernel->part[p].parallel, p, p, p);
+  anas_strbuf_adds(text, "  llvm.return\n}\n");
 }
 
-static anas_status append_wrappers(MlirModule module, const struct kernels *kernels) {
+// Also notes on the module how much scratch memory its kernels need.
+static anas_status append_wrappers(MlirModule module, struct kernels *kernels) {
   if (!kernels->count) return ANAS_OK;
+  int64_t scratch = 0;
+  for (size_t i = 0; i < kernels->count; i++)
+    if (kernels->items[i].scratch > scratch) scratch = kernels->items[i].scratch;
   struct anas_strbuf text = {0};
   anas_strbuf_adds(&text, "llvm.func @anas_parallel_for(!llvm.ptr, !llvm.ptr, i64, i32)\n");
+  if (scratch > 0) {
+    anas_strbuf_adds(&text, "llvm.mlir.global external @anas_scratch() : i8\n");
+    MlirAttribute bytes = mlirIntegerAttrGet(mlirIntegerTypeGet(mlirModuleGetContext(module), 64), scratch);
+    mlirOperationSetAttributeByName(mlirModuleGetOperation(module), anas_ref_text("anas.scratch"), bytes);
+  }
   for (size_t i = 0; i < kernels->count; i++)
-    add_wrappers(&text, &kernels->items[i]);
+    add_wrappers(&text, &kernels->items[i], &kernels->memory);
   anas_status status = append_text(module, &text);
   anas_strbuf_deinit(&text);
   return status;

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define MAGIC "ANASOBJ\n"
-#define VERSION 1
+#define VERSION 2
 #define SUFFIX ".anaso"
 // A temporary file this old belongs to a writer that died.
 #define STALE_SECONDS 3600
@@ -25,10 +25,10 @@
 struct header { // little-endian, as in memory
   char magic[8];
   uint32_t version, header_size;
-  uint64_t payload_size, checksum;
+  uint64_t payload_size, scratch_bytes, checksum;
   char key[32];
 };
-_Static_assert(sizeof(struct header) == 64, "the header is 64 bytes in the file");
+_Static_assert(sizeof(struct header) == 72, "the header is 72 bytes in the file");
 
 struct anas_cache {
   char *directory;
@@ -95,6 +95,10 @@ static bool read_exactly(int fd, void *data, size_t size) {
   return true;
 }
 
+static uint64_t checksum(const struct anas_object *object) {
+  return anas_hash64(object->data, object->size, object->scratch_bytes);
+}
+
 static bool read_entry(int fd, const char *key, struct anas_object *out_object) {
   struct header header;
   struct stat info;
@@ -105,9 +109,9 @@ static bool read_entry(int fd, const char *key, struct anas_object *out_object) 
   if (info.st_size < (off_t)sizeof header || header.payload_size != (uint64_t)info.st_size - sizeof header ||
       !header.payload_size)
     return false;
-  struct anas_object object = {malloc(header.payload_size), header.payload_size};
+  struct anas_object object = {malloc(header.payload_size), header.payload_size, header.scratch_bytes};
   if (!object.data) return false;
-  if (!read_exactly(fd, object.data, object.size) || anas_hash64(object.data, object.size, 0) != header.checksum) {
+  if (!read_exactly(fd, object.data, object.size) || checksum(&object) != header.checksum) {
     free(object.data);
     return false;
   }
@@ -157,7 +161,8 @@ anas_status anas_cache_put(struct anas_cache *cache, const char *key, const stru
                           .version = VERSION,
                           .header_size = sizeof header,
                           .payload_size = object->size,
-                          .checksum = anas_hash64(object->data, object->size, 0)};
+                          .scratch_bytes = object->scratch_bytes,
+                          .checksum = checksum(object)};
   memcpy(header.key, key, sizeof header.key);
   struct anas_strbuf file = {0};
   anas_strbuf_add(&file, (const char *)&header, sizeof header);

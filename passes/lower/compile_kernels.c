@@ -21,6 +21,8 @@
 // Part of every cache key: raise it whenever the code generated for the same kernel text changes.
 #define CODEGEN_VERSION "anas-cpu-10"
 
+#define PAGE ((size_t)4096)
+
 struct job {
   const struct anas_cpu_target *target;
   bool reference;
@@ -140,6 +142,14 @@ static void set_key(struct anas_unit *unit, const struct anas_cpu_target *target
   anas_cache_key(parts, sizes, 4, unit->key);
 }
 
+// Kernels run one after the other, so one piece of memory behind the arena serves all.
+static void reserve_scratch(struct anas_program_image *image, size_t bytes) {
+  if (!bytes) return;
+  size_t offset = (image->arena_bytes + PAGE - 1) / PAGE * PAGE;
+  image->scratch = (struct anas_region){offset, bytes};
+  image->arena_bytes = offset + bytes;
+}
+
 static anas_status build_objects(struct anas_program_image *image, struct anas_unit *units, int num_units,
                                  const struct anas_compile_options *options, const struct anas_cpu_target *target,
                                  struct anas_cache *cache) {
@@ -158,11 +168,14 @@ static anas_status build_objects(struct anas_program_image *image, struct anas_u
   image->cache_misses = job.num_missing;
   image->cache_hits = num_units - job.num_missing;
   image->objects = anas_arena_alloc(&image->memory, (size_t)num_units * sizeof *image->objects);
+  size_t scratch = 0;
   for (int i = 0; i < num_units; i++) {
+    if (units[i].object.scratch_bytes > scratch) scratch = units[i].object.scratch_bytes;
     image->objects[i] = units[i].object;
     units[i].object = (struct anas_object){0};
   }
   image->num_objects = num_units;
+  reserve_scratch(image, scratch);
   return ANAS_OK;
 }
 

@@ -74,7 +74,7 @@ static void bench(const char *name, const struct kernel_text *kernel, double flo
   double best = 1e9, total = 0;
   for (int runs = 0; total < 0.25 || runs < 3; runs++) {
     start = thread_seconds();
-    code.range(pointers, 0, code.iterations);
+    kernel_run(&code, pointers, num, 1);
     double seconds = thread_seconds() - start;
     total += seconds;
     if (seconds < best) best = seconds;
@@ -85,7 +85,7 @@ static void bench(const char *name, const struct kernel_text *kernel, double flo
   else
     printf("\"gbps\": %.1f, ", bytes / best / 1e9);
   printf("\"ms\": %.4f, \"compile_ms\": %.1f, \"range\": %lld}\n", best * 1e3, compile * 1e3,
-         (long long)code.iterations);
+         (long long)code.iterations[0]);
   fflush(stdout);
   for (int i = 0; i < num; i++)
     free(pointers[i]);

@@ -78,7 +78,7 @@ static void bench(MlirContext context, const struct anas_cpu_target *target, Mli
   for (int run = 0; run < RUNS; run++) {
     evict(memory);
     start = thread_seconds();
-    code.range(pointer, 0, code.iterations);
+    kernel_run(&code, pointer, num, 1);
     seconds[run] = thread_seconds() - start;
   }
   qsort(seconds, RUNS, sizeof *seconds, by_value);
@@ -88,7 +88,7 @@ static void bench(MlirContext context, const struct anas_cpu_target *target, Mli
     printf("%6.1f GF %5.1f %%", flops / seconds[0] / 1e9, flops / seconds[0] / 1e9 / peak * 100);
   else
     printf("%6.1f GB/s    ", bytes / seconds[0] / 1e9);
-  printf(" compile %5.1f ms range %lld\n", compile * 1e3, (long long)code.iterations);
+  printf(" compile %5.1f ms range %lld\n", compile * 1e3, (long long)code.iterations[0]);
   fflush(stdout);
   for (int i = 0; i < num; i++)
     free(pointer[i]);

@@ -89,10 +89,12 @@ static inline char *kernel_text_print(const struct kernel_text *k) {
 struct kernel_code {
   struct anas_object object; // outlives the jit
   struct anas_jit *jit;
-  anas_kernel_range range; // takes operands, begin, end
-  int64_t iterations;
-  bool parallel;
-  char *ir; // the rewritten function, for messages
+  int num_parts;
+  anas_kernel_range part[ANAS_KERNEL_PARTS]; // each takes operands (and scratch memory), begin, end
+  int64_t iterations[ANAS_KERNEL_PARTS];
+  bool parallel[ANAS_KERNEL_PARTS];
+  void *scratch; // null if the kernel needs none
+  char *ir;      // the rewritten functions, for messages
 };
 
 struct kernel_operand {
@@ -100,13 +102,23 @@ struct kernel_operand {
   bool is_float;
 };
 
+// On huge pages, as in a program; not zero.
+static inline void *kernel_scratch(size_t bytes) {
+  size_t huge = (size_t)2 << 20, size = (bytes + huge - 1) / huge * huge;
+  void *memory = aligned_alloc(huge, size);
+  if (!memory) abort();
+  madvise(memory, size, MADV_HUGEPAGE);
+  memset(memory, 0xff, size); // NaN
+  return memory;
+}
+
 // Compiles with our emitters for target, or with the stock lowering when target is null. False with a message on
 // stderr. out_operands may be null.
 static inline bool kernel_compile(MlirContext context, const char *text, const struct anas_cpu_target *target,
                                   struct kernel_code *out, struct kernel_operand *out_operands, int *out_num) {
   MlirModule module;
   struct anas_cpu_target host = {0};
-  *out = (struct kernel_code){.iterations = 1};
+  *out = (struct kernel_code){.num_parts = 1, .iterations = {1}};
   if (anas_parse(context, text, strlen(text), "kernel", &module) != ANAS_OK) {
     fprintf(stderr, "%s\n%s", anas_error_message(), text);
     return false;
@@ -130,11 +142,14 @@ static inline bool kernel_compile(MlirContext context, const char *text, const s
     struct anas_strbuf ir = {0};
     anas_operation_text(mlirModuleGetOperation(module), &ir);
     out->ir = anas_strbuf_detach(&ir);
-    function = mlirBlockGetFirstOperation(mlirModuleGetBody(module));
-    out->iterations = mlirIntegerAttrGetValueInt(
-        mlirOperationGetAttributeByName(function, mlirStringRefCreateFromCString("anas.range")));
-    out->parallel = mlirBoolAttrGetValue(
-        mlirOperationGetAttributeByName(function, mlirStringRefCreateFromCString("anas.parallel")));
+    out->num_parts = 0;
+    for (function = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); !mlirOperationIsNull(function);
+         function = mlirOperationGetNextInBlock(function), out->num_parts++) {
+      out->iterations[out->num_parts] = mlirIntegerAttrGetValueInt(
+          mlirOperationGetAttributeByName(function, mlirStringRefCreateFromCString("anas.range")));
+      out->parallel[out->num_parts] = mlirBoolAttrGetValue(
+          mlirOperationGetAttributeByName(function, mlirStringRefCreateFromCString("anas.parallel")));
+    }
     if (!mlirOperationVerify(mlirModuleGetOperation(module)))
       status = anas_fail(ANAS_INTERNAL, "the emitted function does not verify");
   }
@@ -143,13 +158,16 @@ static inline bool kernel_compile(MlirContext context, const char *text, const s
   if (status == ANAS_OK) status = anas_cpu_emit_object(module, target ? target : &host, &out->object);
   if (!target) anas_cpu_target_deinit(&host);
   mlirModuleDestroy(module);
-  if (status == ANAS_OK) status = anas_jit_create(&out->object, 1, &out->jit);
-  void *address = NULL;
-  if (status == ANAS_OK) status = anas_jit_lookup(out->jit, "k_range", &address);
-  if (status == ANAS_OK) {
-    out->range = (anas_kernel_range)address;
-    return true;
+  if (status == ANAS_OK && out->object.scratch_bytes) out->scratch = kernel_scratch(out->object.scratch_bytes);
+  if (status == ANAS_OK) status = anas_jit_create(&out->object, 1, out->scratch, &out->jit);
+  for (int i = 0; i < out->num_parts && status == ANAS_OK; i++) {
+    char symbol[16];
+    void *address = NULL;
+    snprintf(symbol, sizeof symbol, i ? "k_range%d" : "k_range", i);
+    status = anas_jit_lookup(out->jit, symbol, &address);
+    out->part[i] = (anas_kernel_range)address;
   }
+  if (status == ANAS_OK) return true;
   fprintf(stderr, "%s\n%s\n%s", anas_error_message(), text, out->ir ? out->ir : "");
   return false;
 }
@@ -157,7 +175,18 @@ static inline bool kernel_compile(MlirContext context, const char *text, const s
 static inline void kernel_release(struct kernel_code *code) {
   if (code->jit) anas_jit_destroy(code->jit);
   free(code->object.data);
+  free(code->scratch);
   free(code->ir);
+}
+
+// Runs a kernel on this thread, the range of every part in so many pieces, the last one first.
+static inline void kernel_run(const struct kernel_code *code, void *const *operands, int num, int pieces) {
+  void *all[KERNEL_MAX_OPERANDS + 1];
+  memcpy(all, operands, (size_t)num * sizeof *all);
+  all[num] = code->scratch;
+  for (int i = 0; i < code->num_parts; i++)
+    for (int p = pieces - 1; p >= 0; p--)
+      code->part[i](all, code->iterations[i] * p / pieces, code->iterations[i] * (p + 1) / pieces);
 }
 
 // Processors with 4, 8 and 16 lanes, as far as this machine can run their code; 0 with a message on stderr if something

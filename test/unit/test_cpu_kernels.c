@@ -57,7 +57,7 @@ static void check_text(const char *text, double tolerance) {
     memcpy(expected[i].data, input[i].data, input[i].bytes);
     pointers[i] = expected[i].data;
   }
-  reference.range(pointers, 0, 1);
+  kernel_run(&reference, pointers, num, 1);
   for (int t = 0; t < num_targets; t++) {
     struct kernel_code code;
     assert_true(kernel_compile(context, text, &targets[t], &code, NULL, NULL));
@@ -67,8 +67,7 @@ static void check_text(const char *text, double tolerance) {
         memcpy(got[i].data, input[i].data, input[i].bytes);
         pointers[i] = got[i].data;
       }
-      for (int p = pieces - 1; p >= 0; p--)
-        code.range(pointers, code.iterations * p / pieces, code.iterations * (p + 1) / pieces);
+      kernel_run(&code, pointers, num, pieces);
       for (int i = 0; i < num; i++) {
         compare(text, &code, &targets[t], i, &operand[i], got[i].data, expected[i].data, tolerance);
         assert_true(kernel_buffer_intact(&got[i]));

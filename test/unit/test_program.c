@@ -4,6 +4,7 @@
 #include "passes/cpu/cpu.h"
 #include "passes/cpu/peak.h"
 #include "passes/lower/image.h"
+#include "runtime/support/strbuf.h"
 #include "runtime/team.h"
 #include "test/unit/kernel_stage.h"
 
@@ -245,6 +246,96 @@ static void test_tuned_kernel(void **state) {
   anas_program_destroy(program);
 }
 
+// y = sum of x over all rows, to every row: partial sums of rows go to the scratch memory, then every row adds them up.
+static const char parts_text[] =
+    "func.func private @k_total(%x: memref<64x16xf32>, %y: memref<64x16xf32>, %s: memref<64xf32>, %begin: index,\n"
+    "    %end: index) attributes {anas.kernel = \"total\", anas.range = 64 : i64, anas.parallel = true,\n"
+    "    anas.scratch = 256 : i64} {\n"
+    "  %c0 = arith.constant 0 : index\n"
+    "  %c1 = arith.constant 1 : index\n"
+    "  %c16 = arith.constant 16 : index\n"
+    "  %zero = arith.constant 0.0 : f32\n"
+    "  scf.for %i = %begin to %end step %c1 {\n"
+    "    memref.store %zero, %s[%i] : memref<64xf32>\n"
+    "    scf.for %j = %c0 to %c16 step %c1 {\n"
+    "      %a = memref.load %x[%i, %j] : memref<64x16xf32>\n"
+    "      %b = memref.load %s[%i] : memref<64xf32>\n"
+    "      %c = arith.addf %a, %b : f32\n"
+    "      memref.store %c, %s[%i] : memref<64xf32>\n"
+    "    }\n"
+    "  }\n"
+    "  return\n"
+    "}\n"
+    "func.func private @k_total_part1(%x: memref<64x16xf32>, %y: memref<64x16xf32>, %s: memref<64xf32>, %begin: "
+    "index,\n"
+    "    %end: index) attributes {anas.part = 1 : i64, anas.range = 16 : i64, anas.parallel = true} {\n"
+    "  %c0 = arith.constant 0 : index\n"
+    "  %c1 = arith.constant 1 : index\n"
+    "  %c64 = arith.constant 64 : index\n"
+    "  %zero = arith.constant 0.0 : f32\n"
+    "  scf.for %j = %begin to %end step %c1 {\n"
+    "    %sum = scf.for %i = %c0 to %c64 step %c1 iter_args(%t = %zero) -> (f32) {\n"
+    "      %a = memref.load %s[%i] : memref<64xf32>\n"
+    "      %b = arith.addf %a, %t : f32\n"
+    "      scf.yield %b : f32\n"
+    "    }\n"
+    "    scf.for %i = %c0 to %c64 step %c1 {\n"
+    "      memref.store %sum, %y[%i, %j] : memref<64x16xf32>\n"
+    "    }\n"
+    "  }\n"
+    "  return\n"
+    "}\n";
+
+static void test_parts(void **state) {
+  struct fixture *fixture = *state;
+  struct anas_program_image image = {.arena_bytes = 8192 + 256, .params_bytes = 64, .scratch = {8192, 256}};
+  image.objects = anas_arena_alloc(&image.memory, 2 * sizeof *image.objects);
+  image.kernels = anas_arena_alloc(&image.memory, sizeof *image.kernels);
+  image.kernels[image.num_kernels++] = (struct anas_kernel){.symbol = "k_total", .kind = "total", .calls = 1};
+  struct anas_strbuf entry = {0}; // the same steps, of another kernel
+  for (const char *at = tuned_entry, *next; *at; at = next) {
+    next = strstr(at, "k_axpy");
+    anas_strbuf_add(&entry, at, next ? (size_t)(next - at) : strlen(at));
+    if (!next) break;
+    anas_strbuf_adds(&entry, "k_total");
+    next += strlen("k_axpy");
+  }
+  const char *texts[] = {parts_text, anas_strbuf_text(&entry)};
+  for (int i = 0; i < 2; i++) {
+    MlirModule module = parse(fixture, texts[i]);
+    assert_int_equal(anas_cpu_to_llvm(module), ANAS_OK);
+    assert_int_equal(anas_cpu_emit_object(module, &fixture->target, &image.objects[image.num_objects++]), ANAS_OK);
+    mlirModuleDestroy(module);
+  }
+  anas_strbuf_deinit(&entry);
+  assert_int_equal(image.objects[0].scratch_bytes, 256);
+  assert_int_equal(image.objects[1].scratch_bytes, 0);
+  struct anas_program *program = NULL;
+  anas_status status = anas_program_load(&image, &program);
+  if (status != ANAS_OK) print_error("%s\n", anas_error_message());
+  assert_int_equal(status, ANAS_OK);
+  float *x = anas_program_arena(program), *y = x + 1024;
+  anas_program_profile(program, true);
+  for (int threads = 1; threads <= 3; threads++) {
+    anas_team_set_size(threads);
+    for (int i = 0; i < 1024; i++) {
+      x[i] = (float)(i + threads);
+      y[i] = -1.0f;
+    }
+    anas_program_train_step(program);
+    for (int i = 0; i < 1024; i++)
+      assert_true(y[i] == 1024.0f * 1023 / 2 + 1024.0f * (float)threads);
+  }
+  double seconds;
+  int64_t calls;
+  anas_program_profile_get(program, 0, &seconds, &calls);
+  assert_int_equal(calls, 3); // of the kernel, not of its parts
+  assert_true(seconds > 0);
+  anas_program_profile(program, false);
+  anas_team_shutdown();
+  anas_program_destroy(program);
+}
+
 static void check_refusal(struct fixture *fixture, bool reference, const char *text, const char *expected) {
   MlirModule module = parse(fixture, text);
   anas_status status = reference ? anas_cpu_reference_to_llvm(module) : anas_cpu_to_llvm(module);
@@ -361,7 +452,7 @@ int main(void) {
       cmocka_unit_test(test_kernel_errors),  cmocka_unit_test(test_missing_kernel),
       cmocka_unit_test(test_damaged_object), cmocka_unit_test(test_regions_are_checked),
       cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_peak),
-      cmocka_unit_test(test_bad_attributes),
+      cmocka_unit_test(test_bad_attributes), cmocka_unit_test(test_parts),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
