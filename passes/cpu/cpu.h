@@ -14,6 +14,9 @@ struct anas_cpu_target {
 };
 // Describes the host, or the named processor.
 anas_status anas_cpu_target_init(const char *cpu, struct anas_cpu_target *out);
+// Value of a tool's option for a processor: "native" (the host, *out is null) or a name for anas_cpu_target_init. runs:
+// this machine shall run the code, which it must have the vectors for. Errors start with the option's name.
+anas_status anas_cpu_parse(const char *option, const char *text, bool runs, const char **out);
 void anas_cpu_target_deinit(struct anas_cpu_target *target);
 
 // Rewrites the body of every kernel function of the module (private, attribute anas.kernel) from linalg to vector, scf

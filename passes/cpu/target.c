@@ -2,6 +2,8 @@
 // Processors as the emitters see them: vector width and number of vector registers.
 #include "passes/cpu/cpu.h"
 
+#include "runtime/support/nearest.h"
+
 #include <llvm-c/Core.h>
 #include <llvm-c/IRReader.h>
 #include <llvm-c/Target.h>
@@ -60,18 +62,48 @@ static anas_status probe(struct anas_cpu_target *target) {
   return status;
 }
 
+static const char *const processors[] = {
+    "x86-64",        "x86-64-v2",  "x86-64-v3",      "x86-64-v4",      "nehalem",        "westmere",
+    "sandybridge",   "ivybridge",  "haswell",        "broadwell",      "skylake",        "skylake-avx512",
+    "cascadelake",   "cooperlake", "icelake-client", "icelake-server", "rocketlake",     "tigerlake",
+    "alderlake",     "raptorlake", "meteorlake",     "arrowlake",      "sapphirerapids", "emeraldrapids",
+    "graniterapids", "znver1",     "znver2",         "znver3",         "znver4",         "znver5",
+};
+#define NUM_PROCESSORS (sizeof processors / sizeof *processors)
+
 // LLVM only warns on stderr about a processor it does not know, so the name is looked up first.
-static bool known_processor(const char *cpu) {
-  static const char *const names[] = {
-      "x86-64",        "x86-64-v2",  "x86-64-v3",      "x86-64-v4",      "nehalem",        "westmere",
-      "sandybridge",   "ivybridge",  "haswell",        "broadwell",      "skylake",        "skylake-avx512",
-      "cascadelake",   "cooperlake", "icelake-client", "icelake-server", "rocketlake",     "tigerlake",
-      "alderlake",     "raptorlake", "meteorlake",     "arrowlake",      "sapphirerapids", "emeraldrapids",
-      "graniterapids", "znver1",     "znver2",         "znver3",         "znver4",         "znver5",
-  };
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (strcmp(cpu, names[i]) == 0) return true;
-  return false;
+static anas_status check_processor(const char *cpu) {
+  struct anas_nearest nearest = anas_nearest_make(cpu, strlen(cpu));
+  anas_nearest_offer(&nearest, "native");
+  for (size_t i = 0; i < NUM_PROCESSORS; i++) {
+    if (strcmp(cpu, processors[i]) == 0) return ANAS_OK;
+    anas_nearest_offer(&nearest, processors[i]);
+  }
+  char hint[128];
+  return anas_fail(ANAS_INVALID, "unknown processor '%s'%s", cpu,
+                   nearest.best ? anas_nearest_hint(&nearest, hint)
+                                : "; use native or an LLVM name such as x86-64-v3, x86-64-v4, haswell or znver5");
+}
+
+anas_status anas_cpu_parse(const char *option, const char *text, bool runs, const char **out) {
+  if (strcmp(text, "native") == 0) {
+    *out = NULL;
+    return ANAS_OK;
+  }
+  struct anas_cpu_target host, target;
+  anas_status status = anas_cpu_target_init(text, &target);
+  if (status != ANAS_OK) return anas_fail_context(status, "%s: ", option);
+  int lanes = target.lanes;
+  anas_cpu_target_deinit(&target);
+  if (runs) {
+    ANAS_RETURN_IF_ERROR(anas_cpu_target_init(NULL, &host));
+    if (host.lanes < lanes)
+      status = anas_fail(ANAS_UNSUPPORTED, "%s: code for '%s' has %d-bit vectors, which this processor (%s) has not",
+                         option, text, 32 * lanes, host.cpu);
+    anas_cpu_target_deinit(&host);
+  }
+  if (status == ANAS_OK) *out = text;
+  return status;
 }
 
 anas_status anas_cpu_target_init(const char *cpu, struct anas_cpu_target *out) {
@@ -79,11 +111,7 @@ anas_status anas_cpu_target_init(const char *cpu, struct anas_cpu_target *out) {
   pthread_once(&once, initialize_target);
   struct anas_cpu_target target = {0};
   if (cpu) {
-    if (!known_processor(cpu))
-      return anas_fail(ANAS_INVALID,
-                       "unknown processor '%s'; use an LLVM name such as x86-64-v3, x86-64-v4, haswell "
-                       "or znver5",
-                       cpu);
+    ANAS_RETURN_IF_ERROR(check_processor(cpu));
     target.cpu = anas_strdup(cpu);
     target.features = anas_strdup("");
   } else {

@@ -23,7 +23,8 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
   if (strcmp(device, "cpu") != 0) return anas_fail(ANAS_INVALID, "unknown target '%s', expected cpu or cuda", device);
   if (anas_option_bool(options, "reference")) return anas_cpu_reference_to_llvm(module);
   struct anas_cpu_target target;
-  ANAS_RETURN_IF_ERROR(anas_cpu_target_init(strcmp(cpu, "native") != 0 ? cpu : NULL, &target));
+  ANAS_RETURN_IF_ERROR(anas_cpu_parse("cpu", cpu, false, &cpu));
+  ANAS_RETURN_IF_ERROR(anas_cpu_target_init(cpu, &target));
   anas_status status = anas_cpu_codegen(module, &target);
   if (status == ANAS_OK) status = anas_cpu_to_llvm(module);
   anas_cpu_target_deinit(&target);

@@ -46,6 +46,7 @@ fails "unknown argument '--trails'; did you mean 'trials'?" anas-search --model 
 fails "--trials" anas-search --model cnn --study x --trials many
 fails "--study DIR is required" anas-search --model cnn
 fails "nothing to start from" anas-search --study x
+fails "--cpu: unknown processor 'haswel'; did you mean 'haswell'?" anas-search --model cnn --study x --cpu haswel
 fails "unknown strategy 'alpha'; there are: alphanas, regularized, nsga2, mu-plus-lambda, local, mutation, random" anas-search --model cnn --study x --strategy alpha
 fails "--objective is METRIC:max or METRIC:min" anas-search --model cnn --study x --objective speed:max
 fails "accuracy is only known after training" anas-search --model cnn --study x --constraint 'accuracy>0.5'

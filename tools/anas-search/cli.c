@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Options of a search: command line, help, and the JSON form that the study keeps.
+#include "passes/cpu/cpu.h"
 #include "passes/search/pareto.h"
 #include "tools/anas-search/search.h"
 
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { TEXT, INTEGER, SEED, REAL, DURATION, BYTES, SWITCH, OBJECTIVE, CONSTRAINT };
+enum kind { TEXT, PROCESSOR, INTEGER, SEED, REAL, DURATION, BYTES, SWITCH, OBJECTIVE, CONSTRAINT };
 
 struct flag {
   const char *name, *metavar;
@@ -79,6 +80,8 @@ static const struct flag budget[] = {
     {"keep-weights", "front|all|none", TEXT, AT(keep_weights), 0, 0, "whose weights to keep (default front)"},
     {"evaluator", "train|simulated", TEXT, AT(evaluator), 0, 0,
      "simulated: a deterministic pseudo-accuracy instead of training, for trying out a set-up"},
+    {"cpu", "NAME", PROCESSOR, AT(cpu), 0, 0,
+     "generate code for this LLVM processor, e.g. x86-64-v3 (default: native)"},
     {0},
 };
 static const struct flag running[] = {
@@ -104,6 +107,7 @@ void search_options_defaults(struct search_options *out) {
       .evaluator = anas_strdup("train"),
       .keep_weights = anas_strdup("front"),
       .ageing = anas_strdup("impulse"),
+      .cpu = anas_strdup("native"),
       .objectives = {{METRIC_ACCURACY, true}, {METRIC_PARAMS, false}},
       .num_objectives = 2,
       .trials = 50,
@@ -129,7 +133,7 @@ void search_options_deinit(struct search_options *options) {
   free(options->preset);
   for (size_t g = 0; g < NUM_GROUPS; g++)
     for (const struct flag *f = groups[g].flags; f->name; f++)
-      if (f->kind == TEXT) free(*(char **)((char *)options + f->offset));
+      if (f->kind == TEXT || f->kind == PROCESSOR) free(*(char **)((char *)options + f->offset));
 }
 
 // ---- values
@@ -190,6 +194,14 @@ static anas_status set_value(struct search_options *out, const struct flag *flag
     free(*(char **)field);
     *(char **)field = anas_strdup(text);
     break;
+  case PROCESSOR: {
+    const char *cpu;
+    status = anas_cpu_parse(option, text, true, &cpu);
+    if (status != ANAS_OK) break;
+    free(*(char **)field);
+    *(char **)field = anas_strdup(text);
+    break;
+  }
   case INTEGER: status = anas_parse_int(option, text, (int64_t)flag->low, (int64_t)flag->high, (int64_t *)field); break;
   case SEED: {
     int64_t seed;
@@ -363,7 +375,8 @@ char *search_options_to_json(const struct search_options *options) {
       const char *field = (const char *)options + f->offset;
       json_t *value = NULL;
       switch (f->kind) {
-      case TEXT: value = *(char *const *)field ? json_string(*(char *const *)field) : NULL; break;
+      case TEXT:
+      case PROCESSOR: value = *(char *const *)field ? json_string(*(char *const *)field) : NULL; break;
       case INTEGER:
       case BYTES: value = json_integer((json_int_t) * (const int64_t *)field); break;
       case SEED: value = json_integer((json_int_t) * (const uint64_t *)field); break;
@@ -403,6 +416,7 @@ static anas_status read_json(const json_t *object, struct search_options *option
       if (!value) continue;
       switch (f->kind) {
       case TEXT:
+      case PROCESSOR:
         free(*(char **)field);
         *(char **)field = json_is_string(value) ? anas_strdup(json_string_value(value)) : NULL;
         break;

@@ -5,6 +5,7 @@
 #include "tools/anas-search/search.h"
 
 #include "dialect/context.h"
+#include "passes/cpu/cpu.h"
 #include "passes/lower/compile.h"
 #include "runtime/init.h"
 #include "runtime/support/file.h"
@@ -90,7 +91,10 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   const struct search_options *o = &search->options;
   int team = anas_team_size() / (int)o->workers; // trials at the same time share the processors
   anas_team_set_size(team > 1 ? team : 1);
+  const char *cpu;
+  ANAS_RETURN_IF_ERROR(anas_cpu_parse("--cpu", o->cpu, true, &cpu)); // a study may have moved to another machine
   struct anas_compile_options compile = {
+      .cpu = cpu,
       .batch = o->batch,
       .momentum = o->momentum,
       .weight_decay = o->weight_decay,

@@ -50,6 +50,7 @@ struct search_options {
   char *mutation_text;              // settings of mutations; after parsing, the effective ones
   struct anas_mutation_options mutation;
   int64_t memory_limit; // bytes a trial; 0: the machine's share
+  char *cpu;            // "native" or an LLVM name
   // Not part of the study.
   char *study;
   bool resume, json, quiet, print_config;

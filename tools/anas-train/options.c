@@ -2,6 +2,7 @@
 // Command line of anas-train.
 #include "tools/anas-train/options.h"
 
+#include "passes/cpu/cpu.h"
 #include "runtime/support/parse.h"
 
 #include <float.h>
@@ -44,7 +45,7 @@ static const char help[] =
     "  --device NAME        cpu (default), cuda: an NVIDIA GPU, through its driver, or ptxsim: the code of\n"
     "                       cuda, interpreted here; slow, reports races and bad accesses\n"
     "  --precision NAME     cuda and ptxsim: f32 (default), or tf32 for contractions on tensor cores\n"
-    "  --cpu NAME           generate code for this LLVM processor (default: this one)\n"
+    "  --cpu NAME           generate code for this LLVM processor, e.g. x86-64-v3 (default: native)\n"
     "  --threads N          threads of the step (default: $ANAS_NUM_THREADS or all processors)\n"
     "  --no-cache           compile everything, keep nothing (cache: $ANAS_CACHE_DIR)\n"
     "  --reference          stock loop lowering instead of our kernels: slow, for comparison\n"
@@ -152,7 +153,7 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
   case EVAL_ONLY: o->eval_only = true; return ANAS_OK;
   case DEVICE: o->device = text; return ANAS_OK;
   case PRECISION: o->precision = text; return ANAS_OK;
-  case CPU: o->compile_cpu = text; return ANAS_OK;
+  case CPU: return anas_cpu_parse("--cpu", text, true, &o->compile_cpu);
   case THREADS: return anas_parse_int("--threads", text, 1, 1024, &o->threads);
   case NO_CACHE: o->no_cache = true; return ANAS_OK;
   case REFERENCE: o->reference = true; return ANAS_OK;
