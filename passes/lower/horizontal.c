@@ -3,10 +3,15 @@
 // the whole stretch. Parameters and momenta are neighbours by the layout of the parameter buffer; gradients, which are
 // temporaries, are put into one slab in the same order. Tensors are padded to ANAS_ALIGNMENT; the padding is updated
 // along, with values that nothing reads.
+// A stretch ends after UPDATE_BYTES, and its nest runs as soon as its last gradient is known and nothing reads the old
+// parameters any more: gradients then die early, and are still in a cache when they are used. So large a launch costs
+// milliseconds, beside which the microseconds of starting it do not count.
 #include "passes/lower/step.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define UPDATE_BYTES ((int64_t)4 << 20)
 
 // Access a of an instance reads one element that all instances share, instead of running along.
 static bool is_shared(const struct anas_lowering *l, const struct anas_nest *nest, int a) {
@@ -112,26 +117,71 @@ static void merge_run(struct anas_step *step, struct anas_nest *const *instances
   merged->next_local = lead->next_local;
 }
 
-// Instances can move to the end of the step if no other nest touches afterwards what they write, or writes what they
-// read.
-static bool can_move_to_end(const struct anas_lowering *l, const bool *is_one, int n) {
+// The first position (number of the nest it comes before) at which an instance can run: after every other nest that
+// touches what it writes or writes what it reads. Nests that follow it and do so, too, keep it where it is: -1.
+static int earliest(const struct anas_lowering *l, const bool *is_one, int n) {
   const struct anas_nest *nest = l->nests[n];
-  for (int later = n + 1; later < l->num_nests; later++) {
-    if (is_one[later]) continue;
-    for (int j = 0; j < nest->num_out; j++)
-      if (anas_nest_reads(l, l->nests[later], nest->out[j].buffer) ||
-          anas_nest_writes(l, l->nests[later], nest->out[j].buffer))
-        return false;
-    for (int i = 0; i < nest->num_in; i++)
-      if (anas_nest_writes(l, l->nests[later], nest->in[i].buffer)) return false;
+  for (int other = l->num_nests - 1; other >= 0; other--) {
+    if (is_one[other]) continue;
+    bool conflict = false;
+    for (int j = 0; j < nest->num_out && !conflict; j++)
+      conflict = anas_nest_reads(l, l->nests[other], nest->out[j].buffer) ||
+                 anas_nest_writes(l, l->nests[other], nest->out[j].buffer);
+    for (int i = 0; i < nest->num_in && !conflict; i++)
+      conflict = anas_nest_writes(l, l->nests[other], nest->in[i].buffer);
+    if (conflict) return other > n ? -1 : other + 1;
   }
-  return true;
+  return 0;
 }
 
-anas_status anas_step_merge_horizontal(struct anas_step *step) {
+// Number of instances, from the first on, that become one nest.
+static int group_size(const struct anas_lowering *l, struct anas_nest *const *instances, int count,
+                      int64_t update_bytes) {
+  int64_t bytes = anas_lowering_bytes(l, instances[0]->out[0].buffer);
+  int size = 1;
+  while (size < count && bytes < update_bytes && follows(l, instances[size - 1], instances[size]))
+    bytes += anas_lowering_bytes(l, instances[size++]->out[0].buffer);
+  return size;
+}
+
+// Merges all instances and moves the merged nests to their places. position[i]: earliest one of instances[i].
+static void merge_all(struct anas_step *step, struct anas_nest *const *instances, const int *position, int count,
+                      const bool *is_one, int64_t update_bytes) {
+  struct anas_lowering *l = step->lowering;
+  int num_nests = l->num_nests, num_keys = 2 * num_nests + 2, *key = NULL;
+  size_t capacity = 0;
+  for (int n = 0; n < num_nests; n++) {
+    key = anas_grow(key, (size_t)n, &capacity, sizeof *key);
+    key[n] = 2 * n + 1;
+  }
+  for (int first = 0, size; first < count; first += size) {
+    size = group_size(l, instances + first, count - first, update_bytes);
+    int at = 0;
+    for (int i = first; i < first + size; i++)
+      at = position[i] > at ? position[i] : at;
+    int before = l->num_nests;
+    merge_run(step, instances + first, size);
+    for (int n = before; n < l->num_nests; n++) {
+      key = anas_grow(key, (size_t)n, &capacity, sizeof *key);
+      key[n] = 2 * at;
+    }
+  }
+  bool *dead = anas_calloc((size_t)l->num_nests, sizeof *dead);
+  memcpy(dead, is_one, (size_t)num_nests);
+  int kept = 0;
+  for (int n = 0; n < l->num_nests; n++)
+    if (!dead[n]) key[kept++] = key[n];
+  anas_lowering_remove(l, dead);
+  anas_lowering_reorder(l, key, num_keys);
+  free(dead);
+  free(key);
+}
+
+anas_status anas_step_merge_horizontal(struct anas_step *step, int64_t update_bytes) {
   struct anas_lowering *l = step->lowering;
   int num_nests = l->num_nests, count = 0;
   bool *is_one = anas_calloc((size_t)num_nests, sizeof *is_one);
+  int *position = anas_calloc((size_t)num_nests, sizeof *position);
   struct anas_nest **instances = anas_calloc((size_t)num_nests, sizeof *instances);
   anas_status status = ANAS_OK;
   for (int n = 0; n < num_nests && status == ANAS_OK; n++) {
@@ -140,20 +190,16 @@ anas_status anas_step_merge_horizontal(struct anas_step *step) {
     is_one[n] = status == ANAS_OK && is_instance(l, l->nests[n]);
   }
   for (int n = num_nests - 1; n >= 0 && status == ANAS_OK; n--)
-    if (is_one[n]) is_one[n] = can_move_to_end(l, is_one, n);
+    if (is_one[n]) is_one[n] = earliest(l, is_one, n) >= 0;
   for (int n = 0; n < num_nests && status == ANAS_OK; n++)
-    if (is_one[n]) instances[count++] = l->nests[n];
-  for (int first = 0, next; first < count; first = next) {
-    next = first + 1;
-    while (next < count && follows(l, instances[next - 1], instances[next]))
-      next++;
-    merge_run(step, instances + first, next - first);
-  }
-  bool *dead = anas_calloc((size_t)l->num_nests, sizeof *dead);
-  memcpy(dead, is_one, (size_t)num_nests);
-  if (status == ANAS_OK) anas_lowering_remove(l, dead);
-  free(dead);
+    if (is_one[n]) {
+      position[count] = earliest(l, is_one, n);
+      instances[count++] = l->nests[n];
+    }
+  if (status == ANAS_OK && count)
+    merge_all(step, instances, position, count, is_one, update_bytes ? update_bytes : UPDATE_BYTES);
   free(is_one);
+  free(position);
   free(instances);
   return status;
 }

@@ -59,6 +59,8 @@ int64_t anas_lowering_bytes(const struct anas_lowering *l, int buffer);
 int anas_lowering_num_results(const struct anas_op *op);
 // Drops the nests marked true in dead.
 void anas_lowering_remove(struct anas_lowering *l, const bool *dead);
+// Sorts the nests by key[nest], 0 <= key < num_keys; nests with equal keys keep their order.
+void anas_lowering_reorder(struct anas_lowering *l, const int *key, int num_keys);
 
 // ---- nests
 

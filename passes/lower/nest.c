@@ -43,6 +43,26 @@ void anas_lowering_remove(struct anas_lowering *l, const bool *dead) {
   l->num_nests = kept;
 }
 
+void anas_lowering_reorder(struct anas_lowering *l, const int *key, int num_keys) {
+  size_t count = (size_t)l->num_nests;
+  struct anas_nest **nests = anas_calloc(count, sizeof *nests);
+  int *ops = anas_calloc(count, sizeof *ops), *start = anas_calloc((size_t)num_keys + 1, sizeof *start);
+  for (size_t i = 0; i < count; i++)
+    start[key[i] + 1]++;
+  for (int k = 0; k < num_keys; k++)
+    start[k + 1] += start[k];
+  for (size_t i = 0; i < count; i++) {
+    int at = start[key[i]]++;
+    nests[at] = l->nests[i];
+    ops[at] = l->nest_op[i];
+  }
+  memcpy(l->nests, nests, count * sizeof *nests);
+  memcpy(l->nest_op, ops, count * sizeof *ops);
+  free(nests);
+  free(ops);
+  free(start);
+}
+
 int anas_lowering_buffer(struct anas_lowering *l, const struct anas_shape *shape) {
   l->buffers = anas_grow(l->buffers, (size_t)l->num_buffers, &l->capacity_buffers, sizeof *l->buffers);
   struct anas_buffer *buffer = anas_arena_alloc(&l->arena, sizeof *buffer);

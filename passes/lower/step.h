@@ -52,6 +52,9 @@ struct anas_step {
   int io[ANAS_NUM_IO];
   // Filled by anas_step_plan.
   int64_t arena_bytes;
+  int64_t
+      live_bytes; // no plan needs less: the most that lives at one time, inputs, results and shape operands included
+  int peak;       // the nest during which so much lives
   int64_t shape_bytes, shape_address; // storage of shape operands (lowering.h)
   int *first_use, *last_use;          // per buffer with own storage: nests that touch it; -1: none
 };
@@ -70,12 +73,20 @@ void anas_step_deinit(struct anas_step *step);
 void anas_step_remove_dead(struct anas_step *step);
 // Elementwise nests move into the nests that read them (fuse.c).
 void anas_step_fuse(struct anas_step *step);
-// Nests of horizontal ops over neighbouring tensors become one (horizontal.c).
-anas_status anas_step_merge_horizontal(struct anas_step *step);
+// Nests of horizontal ops over neighbouring tensors become one, which ends after update_bytes, or after a few MiB if
+// that is 0 (horizontal.c).
+anas_status anas_step_merge_horizontal(struct anas_step *step, int64_t update_bytes);
 // Outputs take over the storage of an input that dies in the same nest and is read where the output is written.
 void anas_step_reuse_in_place(struct anas_step *step);
 // Gives every temporary its address (plan.c). ANAS_INTERNAL if a nest reads what nobody has written.
 anas_status anas_step_plan(struct anas_step *step, const struct anas_layout *layout);
+// The first half of the plan: first_use, last_use, live_bytes, peak.
+anas_status anas_step_find_lives(struct anas_step *step, const struct anas_layout *layout);
+// Whether a buffer is a temporary that some nest touches, with storage of its own (after anas_step_find_lives).
+bool anas_step_is_temporary(const struct anas_step *step, int buffer);
+// The plan of a step as a JSON object (plan_report.c).
+void anas_step_report(const struct anas_step *step, const struct anas_layout *layout, const char *name,
+                      struct anas_strbuf *out);
 
 // Appends result[] = source[] (same element type and count of bytes); returns the nest's number.
 int anas_step_append_copy(struct anas_step *step, int source, int result);
@@ -93,6 +104,8 @@ bool anas_nest_writes(const struct anas_lowering *l, const struct anas_nest *nes
 // Which transformations run; tests compare steps with and without them.
 struct anas_lower_options {
   bool no_fusion, no_merging, no_reuse;
+  int64_t update_bytes;       // of gradients an optimizer launch takes at least; 0: a few MiB
+  struct anas_strbuf *report; // gets the memory plan as JSON; null: not wanted
 };
 anas_status anas_lower_to_kernels_with(MlirModule module, const struct anas_lower_options *options);
 

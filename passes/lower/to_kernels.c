@@ -6,9 +6,11 @@
 #include "dialect/context.h"
 #include "passes/lower/step.h"
 #include "passes/pass.h"
+#include "runtime/support/file.h"
 
 #include <inttypes.h>
 #include <mlir-c/BuiltinAttributes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,7 +55,7 @@ static anas_status lower_step(struct stage *stage, int s, const struct anas_lowe
   struct anas_lowering *l = step->lowering;
   anas_step_remove_dead(step);
   if (!options->no_fusion) anas_step_fuse(step);
-  if (!options->no_merging) ANAS_RETURN_IF_ERROR(anas_step_merge_horizontal(step));
+  if (!options->no_merging) ANAS_RETURN_IF_ERROR(anas_step_merge_horizontal(step, options->update_bytes));
   if (!options->no_reuse) anas_step_reuse_in_place(step);
   stage->calls[s] = anas_calloc((size_t)l->num_nests, sizeof *stage->calls[s]);
   for (int n = 0; n < l->num_nests; n++) {
@@ -67,6 +69,17 @@ static anas_status lower_step(struct stage *stage, int s, const struct anas_lowe
   ANAS_RETURN_IF_ERROR(anas_step_plan(step, &stage->layout));
   if (step->arena_bytes > stage->arena_bytes) stage->arena_bytes = step->arena_bytes;
   return ANAS_OK;
+}
+
+// {"params_bytes":..., "arena_bytes":..., "steps":[...]}
+static void report_plan(const struct stage *stage, struct anas_strbuf *out) {
+  anas_strbuf_addf(out, "{\"params_bytes\":%" PRId64 ",\"arena_bytes\":%" PRId64 ",\"steps\":[",
+                   stage->layout.params_bytes, stage->arena_bytes);
+  for (int s = 0; s < NUM_STEPS; s++) {
+    if (s) anas_strbuf_adds(out, ",");
+    anas_step_report(&stage->step[s], &stage->layout, step_names[s], out);
+  }
+  anas_strbuf_adds(out, "]}\n");
 }
 
 static anas_status build_stage(MlirModule module, const struct anas_lower_options *options, struct stage *stage) {
@@ -250,6 +263,7 @@ anas_status anas_lower_to_kernels_with(MlirModule module, const struct anas_lowe
   MlirModule kernels;
   anas_status status = build_stage(module, options, &stage);
   if (status == ANAS_OK) status = print_stage(module, &stage, &text);
+  if (status == ANAS_OK && options->report) report_plan(&stage, options->report);
   if (status == ANAS_OK) {
     status = anas_parse(mlirModuleGetContext(module), text.data, text.size, "kernel stage", &kernels);
     if (status == ANAS_OK)
@@ -266,13 +280,32 @@ anas_status anas_lower_to_kernels(MlirModule module) {
   return anas_lower_to_kernels_with(module, &(struct anas_lower_options){0});
 }
 
-static anas_status run(MlirModule module, const struct anas_pass_options *options) {
-  (void)options;
-  return anas_lower_to_kernels(module);
+static anas_status write_report(const struct anas_strbuf *report, const char *path) {
+  if (!strcmp(path, "-")) {
+    fwrite(report->data, 1, report->size, stdout);
+    return fflush(stdout) ? anas_fail(ANAS_IO, "cannot write the memory report") : ANAS_OK;
+  }
+  return anas_file_write(path, report->data, report->size);
 }
+
+static anas_status run(MlirModule module, const struct anas_pass_options *options) {
+  struct anas_strbuf report = {0};
+  const char *path = anas_option_string(options, "memory-report");
+  struct anas_lower_options lower = {.report = *path ? &report : NULL};
+  anas_status status = anas_lower_to_kernels_with(module, &lower);
+  if (status == ANAS_OK && *path) status = write_report(&report, path);
+  anas_strbuf_deinit(&report);
+  return status;
+}
+
+static const struct anas_pass_option kernels_options[] = {
+    {"memory-report", ANAS_OPTION_STRING, "", "file for the memory plan as JSON; -: standard output"},
+    {0},
+};
 
 const struct anas_pass_def anas_pass_to_kernels = {
     .argument = "anas-to-kernels",
     .summary = "lower the training step to calls of kernel functions with a static memory plan",
+    .options = kernels_options,
     .run = run,
 };

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "dialect/zoo.h"
 #include "test/unit/step_fixture.h"
 
 #include <stdio.h>
@@ -119,9 +120,10 @@ static void plan_network(const char *text, const struct anas_lower_options *opti
       peak = live > peak ? live : peak;
     }
     int64_t used = step.arena_bytes - layout.io_end - anas_align(step.shape_bytes);
+    assert_int_equal(step.live_bytes - layout.io_end - anas_align(step.shape_bytes), peak);
     assert_true(used >= peak);
     assert_true(used <= total);
-    assert_true(used <= peak + peak / 4); // fragmentation
+    assert_true(step.arena_bytes <= step.live_bytes + step.live_bytes * 15 / 100); // fragmentation
     anas_step_deinit(&step);
   }
   anas_layout_deinit(&layout);
@@ -132,9 +134,41 @@ static void plan_network(const char *text, const struct anas_lower_options *opti
 static void no_live_buffer_is_overwritten(void **state) {
   (void)state;
   for (int bits = 0; bits < 8; bits++) {
-    struct anas_lower_options options = {.no_fusion = bits & 1, .no_merging = bits & 2, .no_reuse = bits & 4};
+    struct anas_lower_options options = {
+        .no_fusion = bits & 1, .no_merging = bits & 2, .no_reuse = bits & 4, .update_bytes = bits & 1 ? 256 : 0};
     plan_network(fixture_cnn, &options);
     plan_network(fixture_mlp, &options);
+  }
+}
+
+// What training and inference of every network of the zoo need is close to what lives at one time.
+static void zoo_plans_are_tight(void **state) {
+  (void)state;
+  int count;
+  const struct anas_zoo_entry *const *entries = anas_zoo_table(&count);
+  for (int i = 0; i < count; i++) {
+    MlirContext context = anas_context_create(false);
+    struct anas_model *model;
+    MlirModule module;
+    assert_int_equal(anas_zoo_build(entries[i]->name, 32, 32, 3, 10, &model), ANAS_OK);
+    assert_int_equal(anas_model_export(model, context, &module), ANAS_OK);
+    anas_model_destroy(model);
+    if (anas_build_train_step(module, 128, 0.9, 1e-4) != ANAS_OK) fail_msg("%s", anas_error_message());
+    struct anas_layout layout;
+    assert_int_equal(anas_layout_read(fixture_function(module, 0), &layout), ANAS_OK);
+    for (int s = 0; s < 2; s++) {
+      struct anas_step step;
+      if (anas_step_read(fixture_function(module, s), &layout, &step) != ANAS_OK) fail_msg("%s", anas_error_message());
+      assert_int_equal(fixture_transform(&step, &(struct anas_lower_options){0}), ANAS_OK);
+      if (anas_step_plan(&step, &layout) != ANAS_OK) fail_msg("%s", anas_error_message());
+      double share = (double)step.arena_bytes / (double)step.live_bytes;
+      if (share < 1 || share > 1.15)
+        fail_msg("%s, step %d: the arena is %.3f x the live size", entries[i]->name, s, share);
+      anas_step_deinit(&step);
+    }
+    anas_layout_deinit(&layout);
+    mlirModuleDestroy(module);
+    mlirContextDestroy(context);
   }
 }
 
@@ -176,6 +210,7 @@ static void checker_finds_overlap(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(no_live_buffer_is_overwritten),
+      cmocka_unit_test(zoo_plans_are_tight),
       cmocka_unit_test(checker_finds_overlap),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
