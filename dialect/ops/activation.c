@@ -172,47 +172,45 @@ static struct anas_nest *map2(struct anas_lowering *l, const char *kind) {
   return anas_lower_map(l, kind, in, 2, anas_lower_result(l, 0));
 }
 
-// tanh(GELU_SCALE * (x + GELU_CUBE * x^3)) of %i0; *out_square is x^2.
+// 1 / (1 + exp(-2u)) of %i0, with u = GELU_SCALE * (x + GELU_CUBE * x^3): (1 + tanh u) / 2, but cheaper, and without
+// the cancellation at negative arguments. *out_square is x^2.
 #define GELU_SCALE 0.79788456080286535588 // sqrt(2 / pi)
 #define GELU_CUBE 0.044715
-static int gelu_tanh(struct anas_nest *nest, int one, int *out_square) {
+#define LOG2_E 1.44269504088896340736
+static int gelu_weight(struct anas_nest *nest, int one, int *out_square) {
   int square = anas_nest_value(nest, "arith.mulf %%i0, %%i0 : f32");
-  int cube = anas_nest_f32(nest, GELU_CUBE), scale = anas_nest_f32(nest, GELU_SCALE);
-  int scaled = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", square, cube);
-  int factor = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", scaled, one);
-  int x = anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", scale);
-  int inner = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d : f32", x, factor);
+  int line = anas_nest_f32(nest, -2 * LOG2_E * GELU_SCALE);
+  int curve = anas_nest_f32(nest, -2 * LOG2_E * GELU_SCALE * GELU_CUBE);
+  int a = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", square, curve);
+  int b = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", a, line);
+  int exponent = anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", b);
+  int power = anas_nest_value(nest, "math.exp2 %%v%d : f32", exponent);
+  int sum = anas_nest_value(nest, "arith.addf %%v%d, %%v%d : f32", power, one);
   *out_square = square;
-  return anas_nest_value(nest, "math.tanh %%v%d : f32", inner);
+  return anas_nest_value(nest, "arith.divf %%v%d, %%v%d : f32", one, sum);
 }
 
 static anas_status gelu_fwd_lower(const struct anas_op *op, struct anas_lowering *l) {
   (void)op;
   struct anas_nest *nest = map1(l, "gelu_fwd");
-  int square, one = anas_nest_f32(nest, 1), half = anas_nest_f32(nest, 0.5);
-  int tanh = gelu_tanh(nest, one, &square);
-  int weight = anas_nest_value(nest, "arith.addf %%v%d, %%v%d : f32", tanh, one);
-  int x = anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", half);
-  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.mulf %%v%d, %%v%d : f32", x, weight));
+  int square, weight = gelu_weight(nest, anas_nest_f32(nest, 1), &square);
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", weight));
   return ANAS_OK;
 }
 
-// dy * ((1 + t) / 2 + x / 2 * (1 - t^2) * GELU_SCALE * (1 + 3 GELU_CUBE x^2)), t the tanh of the forward pass.
+// dy * (s + (s - s^2) * x * 2 GELU_SCALE (1 + 3 GELU_CUBE x^2)), s the weight of the forward pass.
 static anas_status gelu_bwd_lower(const struct anas_op *op, struct anas_lowering *l) {
   (void)op;
   struct anas_nest *nest = map2(l, "gelu_bwd");
-  int square, one = anas_nest_f32(nest, 1), half = anas_nest_f32(nest, 0.5);
-  int tanh = gelu_tanh(nest, one, &square);
-  int slope = anas_nest_f32(nest, GELU_SCALE * 0.5), curve = anas_nest_f32(nest, GELU_SCALE * 1.5 * GELU_CUBE);
+  int square, s = gelu_weight(nest, anas_nest_f32(nest, 1), &square);
+  int slope = anas_nest_f32(nest, 2 * GELU_SCALE), curve = anas_nest_f32(nest, 6 * GELU_SCALE * GELU_CUBE);
   int a = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", square, curve);
   int b = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", a, slope);
   int inner = anas_nest_value(nest, "arith.mulf %%i0, %%v%d : f32", b);
-  int tt = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", tanh, tanh);
-  int sech = anas_nest_value(nest, "arith.subf %%v%d, %%v%d " ANAS_CONTRACT " : f32", one, tt);
-  int right = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", inner, sech);
-  int left = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", tanh, half);
-  int half_up = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", left, half);
-  int sum = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", half_up, right);
+  int ss = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", s, s);
+  int bend = anas_nest_value(nest, "arith.subf %%v%d, %%v%d " ANAS_CONTRACT " : f32", s, ss);
+  int right = anas_nest_value(nest, "arith.mulf %%v%d, %%v%d " ANAS_CONTRACT " : f32", inner, bend);
+  int sum = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", s, right);
   anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.mulf %%i1, %%v%d : f32", sum));
   return ANAS_OK;
 }
