@@ -4,8 +4,8 @@
 
 #include "passes/cpu/cpu.h"
 #include "passes/cpu/peak.h"
+#include "runtime/profile.h"
 #include "runtime/support/memory.h"
-#include "runtime/team.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,44 +13,14 @@
 
 #define PROFILED_STEPS 5
 
-struct row {
-  const struct anas_kernel *kernel;
-  double seconds;        // per step, of all calls
-  double gflops, gbytes; // per second
-};
-
 static int slower_first(const void *a, const void *b) {
-  double x = ((const struct row *)a)->seconds, y = ((const struct row *)b)->seconds;
+  double x = ((const struct anas_profile_row *)a)->seconds, y = ((const struct anas_profile_row *)b)->seconds;
   return (x < y) - (x > y);
 }
 
-static int fill_rows(const struct anas_program *program, struct row *rows) {
-  const struct anas_program_image *info = anas_program_info(program);
-  int count = 0;
-  for (int k = 0; k < info->num_kernels; k++) {
-    double seconds;
-    int64_t calls;
-    anas_program_profile_get(program, k, &seconds, &calls);
-    if (!calls) continue;
-    rows[count++] = (struct row){
-        .kernel = &info->kernels[k],
-        .seconds = seconds / PROFILED_STEPS,
-        .gflops = seconds > 0 ? info->kernels[k].flops * (double)calls / seconds / 1e9 : 0,
-        .gbytes = seconds > 0 ? info->kernels[k].bytes * (double)calls / seconds / 1e9 : 0,
-    };
-  }
-  qsort(rows, (size_t)count, sizeof *rows, slower_first);
-  return count;
-}
-
-static bool is_contraction(const struct anas_kernel *kernel) {
-  return !strncmp(kernel->kind, "conv", 4) || !strncmp(kernel->kind, "dense", 5) ||
-         !strncmp(kernel->kind, "contraction", 11);
-}
-
 // Seconds of each kind of kernel function, the slowest first. Rows are at most a few hundred.
-static void print_kinds(const struct row *rows, int count, double total) {
-  struct row *kinds = anas_calloc((size_t)count, sizeof *kinds);
+static void print_kinds(const struct anas_profile_row *rows, int count, double total) {
+  struct anas_profile_row *kinds = anas_calloc((size_t)count, sizeof *kinds);
   int num_kinds = 0;
   for (int i = 0; i < count; i++) {
     int at = 0;
@@ -66,7 +36,7 @@ static void print_kinds(const struct row *rows, int count, double total) {
   free(kinds);
 }
 
-static void print_rows(const struct row *rows, int count, double peak) {
+static void print_rows(const struct anas_profile_row *rows, int count, double peak) {
   double total = 0;
   for (int i = 0; i < count; i++)
     total += rows[i].seconds;
@@ -74,37 +44,29 @@ static void print_rows(const struct row *rows, int count, double peak) {
   printf("%-10s %-26s %6s %9s %7s %7s %9s %7s\n", "function", "kind", "calls", "ms/step", "time", "GB/s", "GFLOP/s",
          "peak");
   for (int i = 0; i < count; i++) {
-    const struct row *row = &rows[i];
+    const struct anas_profile_row *row = &rows[i];
     printf("%-10.10s %-26s %6d %9.3f %6.1f%% %7.1f", row->kernel->symbol, row->kernel->kind, row->kernel->calls,
            row->seconds * 1e3, 100 * row->seconds / total, row->gbytes);
-    if (is_contraction(row->kernel)) printf(" %9.1f %6.1f%%", row->gflops, 100 * row->gflops / peak);
+    if (row->contraction) printf(" %9.1f %6.1f%%", row->gflops, 100 * row->gflops / peak);
     putchar('\n');
   }
   print_kinds(rows, count, total);
 }
 
-static void print_json_rows(const struct row *rows, int count, double peak) {
+static void print_json_rows(const struct anas_profile_row *rows, int count, double peak) {
   for (int i = 0; i < count; i++)
     printf("{\"event\":\"kernel\",\"function\":\"%s\",\"kind\":\"%s\",\"calls\":%d,\"seconds\":%.9f,\"gflops\":%.3f,"
            "\"gbytes\":%.3f,"
            "\"peak_gflops\":%.3f,\"contraction\":%s}\n",
            rows[i].kernel->symbol, rows[i].kernel->kind, rows[i].kernel->calls, rows[i].seconds, rows[i].gflops,
-           rows[i].gbytes, peak, is_contraction(rows[i].kernel) ? "true" : "false");
+           rows[i].gbytes, peak, rows[i].contraction ? "true" : "false");
 }
 
 anas_status profile_kernels(struct anas_program *program, const char *cpu, bool json) {
   struct anas_cpu_target target;
   ANAS_RETURN_IF_ERROR(anas_cpu_target_init(cpu, &target));
-  int threads = anas_team_size();
-  anas_team_set_size(1);
-  anas_program_train_step(program); // warm the caches of one thread
-  anas_program_profile(program, true);
-  for (int i = 0; i < PROFILED_STEPS; i++)
-    anas_program_train_step(program);
-  struct row *rows = anas_calloc((size_t)anas_program_info(program)->num_kernels, sizeof *rows);
-  int count = fill_rows(program, rows);
-  anas_program_profile(program, false);
-  anas_team_set_size(threads);
+  struct anas_profile_row *rows;
+  int count = anas_profile_steps(program, PROFILED_STEPS, 1, &rows);
   double peak = anas_fma_peak(&target);
   (json ? print_json_rows : print_rows)(rows, count, peak);
   free(rows);
