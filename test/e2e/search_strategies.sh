@@ -40,3 +40,27 @@ none local-one "json_extract(decision, '\$.restart') = 0 and (select accuracy fr
   (select max(accuracy) from trials o where o.number < t.number)"
 none local-one "json_extract(decision, '\$.restart') = 0 and
   (select count(*) from trials o where o.number < t.number and o.parent = t.parent) >= 5"
+
+# Synchronous: the number of workers changes nothing, also when it changes on the way; 'slow' delays one of them.
+for workers in 1 2 4; do
+  ANAS_TEST_FAULT=slow:$workers search --synchronous 4 --workers $workers --study sync$workers --trials 12 --seed 5 >sync.txt
+  decisions sync$workers >sync$workers.log
+done
+cmp sync1.log sync2.log
+cmp sync1.log sync4.log
+
+# Replay: every candidate is decided again, byte for byte.
+for study in alphanas regularized nsga2-again sync4 local-one; do
+  anas-search replay $study -o rebuilt-$study >replay.txt
+  grep -q ' decided again: 0 differ$' replay.txt
+  for f in rebuilt-$study/*.mlir; do
+    cmp "$f" "$study/trials/$(basename "$f" .mlir)/candidate.mlir"
+  done
+done
+anas-search replay sync4 --trial 7 | grep -q '^1 trial decided again: 0 differ$'
+echo '// changed' >>sync4/trials/0007/candidate.mlir
+sqlite3 sync2/study.db 'update trials set accuracy = 0.1 where number = 3'
+anas-search replay sync4 >replay.txt && exit 1
+grep -q "^trial 7: the candidate's text differs$" replay.txt
+anas-search replay sync2 >replay.txt && exit 1
+grep -q '^trial [0-9]*: ' replay.txt

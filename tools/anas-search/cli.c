@@ -56,6 +56,9 @@ static const struct flag what[] = {
     {"generations-to-live", "N", INTEGER, AT(generations_to_live), 0, 1e9,
      "parents lose accuracy after N later trials (default 0: never)"},
     {"ageing", "NAME", TEXT, AT(ageing), 0, 0, "how: impulse (default), cyclic, once, step or cyclic-step"},
+    {"synchronous", "N", INTEGER, AT(synchronous), 0, 1e6,
+     "decide in generations of N trials: any number of workers then makes the same search (default 0: decide on the "
+     "results of all trials but the last of each worker)"},
     {"retries", "N", INTEGER, AT(retries), 1, 1e6, "mutations tried for one trial (default 40)"},
     {"seed", "N", SEED, AT(seed), 0, 0, "seed of every decision, initial weight and data order (default 0)"},
     {0},

@@ -128,10 +128,18 @@ static anas_status open_dataset(struct search *search) {
   return anas_dataset_open(o->dataset, &dataset, &search->dataset);
 }
 
+static anas_status find_strategy(struct search *search) {
+  search->strategy = search_strategy_find(search->options.strategy);
+  return search->strategy
+             ? ANAS_OK
+             : anas_fail(ANAS_UNSUPPORTED, "this anas-search has no strategy '%s'", search->options.strategy);
+}
+
 static anas_status start_new(struct search *search) {
   if (study_exists(search->options.study))
     return anas_fail(ANAS_INVALID, "'%s' already holds a study; continue it with --resume or choose another directory",
                      search->options.study);
+  ANAS_RETURN_IF_ERROR(find_strategy(search));
   const char *path = search->options.model_path;
   if (path) ANAS_RETURN_IF_ERROR(read_model_file(search->context, path, &search->seed));
   ANAS_RETURN_IF_ERROR(open_dataset(search));
@@ -146,41 +154,68 @@ static anas_status start_new(struct search *search) {
   return status;
 }
 
-static anas_status resume(struct search *search, int argc, char **argv) {
-  struct search_options *o = &search->options;
-  ANAS_RETURN_IF_ERROR(study_open(o->study, true, &search->study));
+anas_status search_load(struct search *search, const char *path, bool write) {
+  ANAS_RETURN_IF_ERROR(study_open(path, write, &search->study));
   char *json, *seed_text;
   ANAS_RETURN_IF_ERROR(study_get(search->study, "options", &json));
-  ANAS_RETURN_IF_ERROR(json ? search_options_from_json(json, o)
-                            : anas_fail(ANAS_CORRUPT, "study '%s' has no options", o->study));
-  free(json);
-  ANAS_RETURN_IF_ERROR(search_options_budget(argc, argv, o));
-  json = search_options_to_json(o);
-  anas_status status = study_set(search->study, "options", json);
+  anas_status status = json ? search_options_from_json(json, &search->options)
+                            : anas_fail(ANAS_CORRUPT, "study '%s' has no options", path);
   free(json);
   ANAS_RETURN_IF_ERROR(status);
+  ANAS_RETURN_IF_ERROR(find_strategy(search));
   ANAS_RETURN_IF_ERROR(study_get(search->study, "seed-model", &seed_text));
   status = seed_text ? read_model(search->context, seed_text, "seed model of the study", &search->seed)
-                     : anas_fail(ANAS_CORRUPT, "study '%s' has no seed model", o->study);
+                     : anas_fail(ANAS_CORRUPT, "study '%s' has no seed model", path);
   free(seed_text);
   ANAS_RETURN_IF_ERROR(status);
-  ANAS_RETURN_IF_ERROR(open_dataset(search));
   ANAS_RETURN_IF_ERROR(study_load(search->study, &search->trials, &search->num_trials));
-  search->capacity_trials = (size_t)search->num_trials;
+  search->capacity_trials = search->capacity_models = (size_t)search->num_trials;
   search->models = anas_calloc((size_t)search->num_trials, sizeof *search->models);
-  search->capacity_models = (size_t)search->num_trials;
   return ANAS_OK;
 }
 
+void search_deinit(struct search *search) {
+  for (int64_t i = 0; search->models && i < search->num_trials; i++)
+    anas_model_destroy(search->models[i]);
+  free(search->models);
+  study_trials_free(search->trials, search->num_trials);
+  anas_model_destroy(search->seed);
+  if (search->dataset) anas_dataset_close(search->dataset);
+  study_close(search->study);
+  mlirContextDestroy(search->context);
+  search_options_deinit(&search->options);
+}
+
+static anas_status resume(struct search *search, int argc, char **argv) {
+  ANAS_RETURN_IF_ERROR(search_load(search, search->options.study, true));
+  ANAS_RETURN_IF_ERROR(search_options_budget(argc, argv, &search->options));
+  char *json = search_options_to_json(&search->options);
+  anas_status status = study_set(search->study, "options", json);
+  free(json);
+  return status == ANAS_OK ? open_dataset(search) : status;
+}
+
 // ---- proposing
+
+int64_t search_visible(const struct search_options *options, int64_t number) {
+  if (options->synchronous) return number / options->synchronous * options->synchronous;
+  int64_t visible = number - options->workers + 1;
+  return visible > 0 ? visible : 0;
+}
+
+// Without results: whether a parent's are known at this moment may depend on the speed of the workers.
+void search_candidate_text(const struct search *search, int64_t number, const struct anas_model *model,
+                           struct anas_strbuf *out) {
+  lineage_comments(search->trials, number, "// ", false, out);
+  anas_model_print(model, out);
+}
 
 static anas_status write_candidate(struct search *search, const struct study_trial *trial,
                                    const struct anas_model *model) {
   char *folder = study_trial_path(study_path(search->study), trial->number, "");
   char *path = study_trial_path(study_path(search->study), trial->number, "candidate.mlir");
   struct anas_strbuf text = {0};
-  lineage_comments(search->trials, trial->number, "// ", &text);
-  anas_model_print(model, &text);
+  search_candidate_text(search, trial->number, model, &text);
   anas_status status = anas_make_directories(folder);
   if (status == ANAS_OK) status = anas_file_write(path, text.data, text.size);
   anas_strbuf_deinit(&text);
@@ -227,14 +262,34 @@ static anas_status add_trial(struct search *search, struct proposal *proposal) {
   return study_count(search->study, "violations", proposal->violations);
 }
 
+// Replaces a new model by what a resumed or replayed search would read from its file, so that children of it are the
+// same there: attributes that nobody interprets are kept as text, and reading gives them MLIR's form.
+static anas_status read_back(struct search *search, struct anas_model **model) {
+  struct anas_strbuf text = {0};
+  anas_model_print(*model, &text);
+  struct anas_model *read;
+  anas_status status = read_model(search->context, anas_strbuf_text(&text), "new candidate", &read);
+  anas_strbuf_deinit(&text);
+  ANAS_RETURN_IF_ERROR(status);
+  anas_model_destroy(*model);
+  *model = read;
+  return ANAS_OK;
+}
+
 // Every decision of a trial comes from a generator of its own, so a resumed search decides as an uninterrupted one.
-static anas_status propose(struct search *search) {
-  int64_t number = search->num_trials, visible = number - search->options.workers + 1;
+anas_status search_propose(struct search *search, int64_t visible, struct proposal *out) {
+  int64_t number = search->num_trials;
   struct anas_rng root = anas_rng_make(search->options.seed), rng = anas_rng_split(&root, (uint64_t)number);
-  struct proposal proposal = {.parent = -1};
+  *out = (struct proposal){.parent = -1};
   anas_status status = number < search->options.seed_trials
-                           ? proposal_seed(search, &proposal)
-                           : search->strategy->propose(search, number, visible > 0 ? visible : 0, &rng, &proposal);
+                           ? proposal_seed(search, out)
+                           : search->strategy->propose(search, number, visible, &rng, out);
+  return status == ANAS_OK && out->model ? read_back(search, &out->model) : status;
+}
+
+static anas_status propose(struct search *search) {
+  struct proposal proposal;
+  anas_status status = search_propose(search, search_visible(&search->options, search->num_trials), &proposal);
   if (status == ANAS_OK) status = add_trial(search, &proposal);
   proposal_deinit(&proposal);
   return status;
@@ -277,11 +332,10 @@ static bool out_of_budget(const struct run *run) {
   return stop_requests || (o->time_limit > 0 && anas_now() - run->started > o->time_limit);
 }
 
-// Proposing trial n needs the results of all trials up to n - workers.
 static bool may_propose(const struct run *run) {
   const struct search *search = run->search;
   if (search->num_trials >= search->options.trials) return false;
-  for (int64_t i = 0; i <= search->num_trials - search->options.workers; i++)
+  for (int64_t i = 0; i < search_visible(&search->options, search->num_trials); i++)
     if (!ended(&search->trials[i])) return false;
   return true;
 }
@@ -447,22 +501,9 @@ static anas_status run_search(struct search *search) {
 int search_run(int argc, char **argv, struct search_options *options) {
   struct search search = {.options = *options, .context = anas_context_create(false)};
   anas_status status = options->resume ? resume(&search, argc, argv) : start_new(&search);
-  if (status == ANAS_OK) {
-    search.strategy = search_strategy_find(search.options.strategy);
-    status = search.strategy
-                 ? run_search(&search)
-                 : anas_fail(ANAS_UNSUPPORTED, "this anas-search has no strategy '%s'", search.options.strategy);
-  }
+  if (status == ANAS_OK) status = run_search(&search);
   if (status != ANAS_OK) fprintf(stderr, "anas-search: error: %s\n", anas_error_message());
-  for (int64_t i = 0; i < search.num_trials; i++)
-    anas_model_destroy(search.models[i]);
-  free(search.models);
-  study_trials_free(search.trials, search.num_trials);
-  anas_model_destroy(search.seed);
-  if (search.dataset) anas_dataset_close(search.dataset);
-  study_close(search.study);
-  mlirContextDestroy(search.context);
-  search_options_deinit(&search.options);
+  search_deinit(&search);
   fflush(stdout);
   if (status != ANAS_OK) return EXIT_FAILURE;
   return stop_requests > 1 ? 130 : EXIT_SUCCESS;

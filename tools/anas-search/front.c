@@ -79,12 +79,13 @@ void front_print(const struct search_options *options, const struct study_trial 
   if (!count) anas_strbuf_adds(out, "  (no trial was completed)\n");
 }
 
-void lineage_comments(const struct study_trial *trials, int64_t number, const char *prefix, struct anas_strbuf *out) {
+void lineage_comments(const struct study_trial *trials, int64_t number, const char *prefix, bool results,
+                      struct anas_strbuf *out) {
   for (int64_t at = number; at >= 0; at = trials[at].parent) {
     const struct study_trial *t = &trials[at];
     anas_strbuf_addf(out, "%strial %lld", prefix, (long long)at);
     if (t->parent >= 0) anas_strbuf_addf(out, ", child of %lld", (long long)t->parent);
-    if (t->state == STUDY_COMPLETE)
+    if (results && t->state == STUDY_COMPLETE)
       anas_strbuf_addf(out, " [accuracy %.4f, %.0f parameters]", t->metric[METRIC_ACCURACY], t->metric[METRIC_PARAMS]);
     anas_strbuf_adds(out, t->description ? ": " : "");
     for (const char *c = t->description; c && *c; c++) // a line break would end the comment
@@ -111,7 +112,7 @@ static anas_status export_one(const char *study, const struct study_trial *trial
   anas_status status = anas_file_read(from, &text, &size);
   if (status == ANAS_OK) {
     struct anas_strbuf out = {0};
-    lineage_comments(trials, number, "// ", &out);
+    lineage_comments(trials, number, "// ", true, &out);
     anas_strbuf_adds(&out, skip_comments(text));
     status = anas_file_write(to, out.data, out.size);
     anas_strbuf_deinit(&out);

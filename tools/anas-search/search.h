@@ -40,7 +40,7 @@ struct search_options {
   int num_objectives;
   struct search_constraint constraints[MAX_CONSTRAINTS];
   int num_constraints;
-  int64_t trials, seed_trials, epochs, max_steps, batch, workers, limit, validation, retries;
+  int64_t trials, seed_trials, synchronous, epochs, max_steps, batch, workers, limit, validation, retries;
   uint64_t seed;
   double learning_rate, momentum, weight_decay, warmup_epochs, min_accuracy; // min_accuracy < 0: from the seed trials
   double time_limit, trial_timeout;                                          // seconds; 0: none
@@ -138,10 +138,21 @@ struct search {
   size_t capacity_trials, capacity_models;
 };
 
+// Trials below this have ended, and may be looked at, when trial 'number' is proposed: depends on the options alone.
+int64_t search_visible(const struct search_options *options, int64_t number);
+// Decides what trial search->num_trials is, from the trials below visible. The proposal is initialised and filled.
+anas_status search_propose(struct search *search, int64_t visible, struct proposal *out);
+// Text of candidate.mlir of a trial: its lineage as comments, then the model.
+void search_candidate_text(const struct search *search, int64_t number, const struct anas_model *model,
+                           struct anas_strbuf *out);
 // Model of a trial, read from its candidate file when needed. Null and an error if that fails.
 const struct anas_model *search_model(struct search *search, int64_t number);
 // Objective value standardised to "higher is better".
 double search_standardised(const struct search_objective *objective, const struct study_trial *trial);
+
+// Reads options, seed model and trials of an existing study into a search that holds default options and a context.
+anas_status search_load(struct search *search, const char *study, bool write);
+void search_deinit(struct search *search);
 
 // Creates or resumes the study and runs it; returns the exit code.
 int search_run(int argc, char **argv, struct search_options *options /* taken over */);
@@ -185,10 +196,14 @@ int64_t *front_of(const struct search_options *options, const struct study_trial
                   int64_t *out_count);
 void front_print(const struct search_options *options, const struct study_trial *trials, const int64_t *front,
                  int64_t count, struct anas_strbuf *out);
-// Lines "// ..." with the chain of parents of a trial.
-void lineage_comments(const struct study_trial *trials, int64_t number, const char *prefix, struct anas_strbuf *out);
+// Lines "PREFIX..." with the chain of parents of a trial, and the results that are known by now.
+void lineage_comments(const struct study_trial *trials, int64_t number, const char *prefix, bool results,
+                      struct anas_strbuf *out);
 // Writes STUDY/front/NNNN.mlir of the front and removes files of trials that left it.
 anas_status front_export(const char *study, const struct study_trial *trials, const int64_t *front, int64_t count);
+
+// anas-search replay (replay.c): argv[0] is the sub-command. Returns the exit code.
+int replay_command(int argc, char **argv);
 
 // Sub-commands that only read (show.c): argv[0] is the sub-command. Returns the exit code.
 int show_command(int argc, char **argv);

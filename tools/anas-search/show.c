@@ -241,7 +241,7 @@ static anas_status show_trial(struct view *view) {
     if (t->attempts > 1) printf("%-18s %lld\n", "started times", (long long)t->attempts);
     if (decision) printf("%-18s %s\n", "decision", decision);
     struct anas_strbuf lineage = {0};
-    lineage_comments(view->trials, t->number, "  ", &lineage);
+    lineage_comments(view->trials, t->number, "  ", true, &lineage);
     printf("lineage:\n%s", anas_strbuf_text(&lineage));
     anas_strbuf_deinit(&lineage);
     if (text) printf("architecture:\n%s", text);

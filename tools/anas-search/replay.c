@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// replay: makes every decision of a study again, from its options, its seed model and the results before each decision,
+// and compares candidates byte by byte. Nothing is trained.
+#include "tools/anas-search/search.h"
+
+#include "dialect/context.h"
+#include "runtime/support/file.h"
+#include "runtime/support/memory.h"
+#include "runtime/support/parse.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: anas-search replay STUDY [--trial N] [-o DIR]\n"
+    "Decides every trial (or trial N) of a study again and compares it with what the study holds: parent, mutation, "
+    "and\n"
+    "the candidate byte by byte. -o writes the candidates to DIR/NNNN.mlir, for instance where files were lost.\n"
+    "Exit code 1 if anything differs.\n\n"
+    "Example:\n  anas-search replay s1 -o rebuilt\n";
+
+struct replay {
+  struct search search;
+  const char *path, *output;
+  int64_t only, count; // trials of the study
+  int64_t checked, differ;
+};
+
+static anas_status parse(int argc, char **argv, struct replay *out) {
+  for (int i = 1; i < argc; i++) {
+    const char *argument = argv[i];
+    bool value = i + 1 < argc;
+    if (argument[0] != '-' && !out->path) {
+      out->path = argument;
+    } else if (!strcmp(argument, "-o") && value) {
+      out->output = argv[++i];
+    } else if (!strcmp(argument, "--trial") && value) {
+      ANAS_RETURN_IF_ERROR(anas_parse_int("--trial", argv[++i], 0, INT64_MAX, &out->only));
+    } else {
+      return anas_fail(ANAS_INVALID, "unexpected argument '%s'; see anas-search replay --help", argument);
+    }
+  }
+  return out->path ? ANAS_OK : anas_fail(ANAS_INVALID, "which study? see anas-search replay --help");
+}
+
+// What the trials below which a decision may look at were: part of the decision, because workers may change on resume.
+static int64_t visible_of(const char *decision, const struct search_options *options, int64_t number) {
+  json_t *object = decision ? json_loads(decision, 0, NULL) : NULL;
+  const json_t *visible = json_object_get(object, "visible");
+  int64_t value = json_is_integer(visible) ? (int64_t)json_integer_value(visible) : search_visible(options, number);
+  json_decref(object);
+  return value;
+}
+
+// The first difference between the trial and the proposal, null if there is none. text: the candidate, empty if none.
+static const char *difference(const struct replay *replay, const struct study_trial *trial, const char *decision,
+                              const struct proposal *proposal, const struct anas_strbuf *text) {
+  if (trial->parent != proposal->parent) return "another parent";
+  if ((trial->hash == NULL) != (proposal->model == NULL)) return "a candidate on one side only";
+  if (trial->hash && strcmp(trial->hash, proposal->hash)) return "another architecture";
+  if (decision && proposal->decision && strcmp(decision, proposal->decision)) return "another decision";
+  if (!proposal->model) return NULL;
+  char *path = study_trial_path(replay->path, trial->number, "candidate.mlir"), *stored;
+  size_t size;
+  anas_status status = anas_file_read(path, &stored, &size);
+  free(path);
+  if (status != ANAS_OK) return "the stored candidate cannot be read";
+  bool equal = size == text->size && !memcmp(stored, text->data, size);
+  free(stored);
+  return equal ? NULL : "the candidate's text differs";
+}
+
+static anas_status write_candidate(const struct replay *replay, int64_t number, const struct anas_strbuf *text) {
+  char *path = anas_format("%s/%04lld.mlir", replay->output, (long long)number);
+  anas_status status = anas_file_write(path, text->data, text->size);
+  free(path);
+  return status;
+}
+
+static anas_status replay_trial(struct replay *replay, int64_t number) {
+  struct search *search = &replay->search;
+  char *decision;
+  ANAS_RETURN_IF_ERROR(study_decision(search->study, number, &decision));
+  struct proposal proposal;
+  search->num_trials = number; // what came later does not exist yet
+  anas_status status = search_propose(search, visible_of(decision, &search->options, number), &proposal);
+  search->num_trials = replay->count;
+  struct anas_strbuf text = {0};
+  const struct study_trial *trial = &search->trials[number];
+  if (status == ANAS_OK && proposal.model) search_candidate_text(search, number, proposal.model, &text);
+  if (status == ANAS_OK) {
+    const char *what = difference(replay, trial, decision, &proposal, &text);
+    if (what) {
+      printf("trial %lld: %s\n", (long long)number, what);
+      replay->differ++;
+    }
+    replay->checked++;
+    if (replay->output && proposal.model) status = write_candidate(replay, number, &text);
+  }
+  anas_strbuf_deinit(&text);
+  proposal_deinit(&proposal);
+  free(decision);
+  return status;
+}
+
+static anas_status run(int argc, char **argv, struct replay *replay) {
+  ANAS_RETURN_IF_ERROR(parse(argc, argv, replay));
+  ANAS_RETURN_IF_ERROR(search_load(&replay->search, replay->path, false));
+  replay->count = replay->search.num_trials;
+  if (replay->only >= replay->count)
+    return anas_fail(ANAS_NOT_FOUND, "study '%s' has trials 0 to %lld, not %lld", replay->path,
+                     (long long)replay->count - 1, (long long)replay->only);
+  if (replay->output) ANAS_RETURN_IF_ERROR(anas_make_directories(replay->output));
+  for (int64_t i = 0; i < replay->count; i++)
+    if (replay->only < 0 || i == replay->only) ANAS_RETURN_IF_ERROR(replay_trial(replay, i));
+  printf("%lld trial%s decided again: %lld differ%s\n", (long long)replay->checked, replay->checked == 1 ? "" : "s",
+         (long long)replay->differ, replay->differ == 1 ? "s" : "");
+  return ANAS_OK;
+}
+
+int replay_command(int argc, char **argv) {
+  for (int i = 1; i < argc; i++)
+    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+      fputs(usage, stdout);
+      return EXIT_SUCCESS;
+    }
+  struct replay replay = {.search = {.context = anas_context_create(false)}, .only = -1};
+  search_options_defaults(&replay.search.options);
+  anas_status status = run(argc, argv, &replay);
+  if (status != ANAS_OK) fprintf(stderr, "anas-search: error: %s\n", anas_error_message());
+  if (replay.count) replay.search.num_trials = replay.count;
+  search_deinit(&replay.search);
+  return status == ANAS_OK && !replay.differ ? EXIT_SUCCESS : EXIT_FAILURE;
+}
