@@ -47,6 +47,21 @@ static anas_status check_region(const char *what, struct anas_region region, siz
   return ANAS_OK;
 }
 
+static anas_status check_calls(const char *entry, const struct anas_call_list *list,
+                               const struct anas_program_image *image) {
+  for (int c = 0; c < list->num_calls; c++) {
+    const struct anas_call *call = &list->calls[c];
+    bool inside = call->kernel >= 0 && call->kernel < image->num_kernels && call->num_arguments >= 0 &&
+                  call->first_argument >= 0 && call->first_argument <= list->num_arguments - call->num_arguments;
+    for (int i = 0; inside && i < call->num_arguments; i++) {
+      const struct anas_call_argument *argument = &list->arguments[call->first_argument + i];
+      inside = argument->offset < (argument->in_params ? image->params_bytes : image->arena_bytes);
+    }
+    if (!inside) return anas_fail(ANAS_INVALID, "program image: call %d of %s is outside its lists", c, entry);
+  }
+  return ANAS_OK;
+}
+
 anas_status anas_program_image_check(const struct anas_program_image *image) {
   const struct {
     const char *name;
@@ -66,7 +81,8 @@ anas_status anas_program_image_check(const struct anas_program_image *image) {
                        "buffer of %zu bytes",
                        tensor->name, tensor->count, tensor->offset, image->params_bytes);
   }
-  return ANAS_OK;
+  ANAS_RETURN_IF_ERROR(check_calls("train_step", &image->train_step, image));
+  return check_calls("infer", &image->infer, image);
 }
 
 anas_status anas_program_create(struct anas_program_image *image, const struct anas_program_ops *ops, void *state,

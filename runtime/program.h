@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// A compiled training program: machine code of the kernel functions and of the entry functions that call them, a memory
-// layout, and the list of its tensors. The runtime knows nothing about the dialect.
+// A compiled training program: machine code of the kernel functions, lists of their calls, a memory layout, and the
+// list of its tensors. The runtime knows nothing about the dialect.
 #ifndef ANAS_RUNTIME_PROGRAM_H
 #define ANAS_RUNTIME_PROGRAM_H
 
@@ -34,6 +34,21 @@ struct anas_kernel {  // one distinct kernel function
   int calls;          // per training step
 };
 
+struct anas_call_argument { // a buffer: bytes from the start of the arena or the parameters
+  bool in_params;
+  size_t offset;
+};
+
+struct anas_call { // of a kernel function, with num_arguments arguments of the list
+  int kernel, first_argument, num_arguments;
+};
+
+struct anas_call_list { // an entry function: calls in execution order
+  struct anas_call *calls;
+  struct anas_call_argument *arguments;
+  int num_calls, num_arguments;
+};
+
 struct anas_object { // a relocatable object in memory
   void *data;
   size_t size;
@@ -53,14 +68,15 @@ struct anas_program_image {
   struct anas_region scratch;                           // of the kernel functions, one after the other
   struct anas_kernel *kernels;
   int num_kernels;
-  struct anas_object *objects; // kernels and entry functions
+  struct anas_call_list train_step, infer;
+  struct anas_object *objects; // kernel functions
   int num_objects;
   int cache_hits, cache_misses;
   double compile_seconds;
 };
 void anas_program_image_deinit(struct anas_program_image *image);
 
-// Loaded and ready to run. Entry functions are called through libffi as void f(void *arena, void *params).
+// Loaded and ready to run: calls of kernel functions go through libffi, void k(void *operand, ...).
 struct anas_program;
 anas_status anas_program_load(struct anas_program_image *image /* taken over */, struct anas_program **out);
 void anas_program_destroy(struct anas_program *program);

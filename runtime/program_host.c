@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Training programs on this machine's processors: objects linked by ORC, entry functions called through libffi.
+// Training programs on this machine's processors: objects linked by ORC, kernel functions called
+// through libffi in the order of the call lists.
 #include "runtime/backend.h"
 #include "runtime/jit.h"
 #include "runtime/support/memory.h"
@@ -8,39 +9,103 @@
 #include <ffi.h>
 #include <stdlib.h>
 
+struct entry { // a call list with addresses
+  const struct anas_call_list *list;
+  void **pointers; // of the list's arguments
+  void **values;   // addresses of those, as libffi wants them
+};
+
 struct host {
   struct anas_jit *jit;
-  ffi_cif cif;
-  ffi_type *argument_types[2];
-  void *train_step, *infer;
+  void **kernels; // address of each kernel function; null: never called
+  struct entry train_step, infer;
+  ffi_cif *signatures; // by number of arguments
+  ffi_type **types;
   // Of the parts of image.kernels, null behind the last one; looked up when profiling is first enabled.
   anas_kernel_range (*ranges)[ANAS_KERNEL_PARTS];
 };
+
+static int most_arguments(const struct anas_call_list *list) {
+  int most = 0;
+  for (int i = 0; i < list->num_calls; i++)
+    if (list->calls[i].num_arguments > most) most = list->calls[i].num_arguments;
+  return most;
+}
+
+static anas_status prepare_signatures(struct host *host, int most) {
+  host->signatures = anas_calloc((size_t)most + 1, sizeof *host->signatures);
+  host->types = anas_calloc((size_t)most + 1, sizeof(ffi_type *));
+  for (int i = 0; i <= most; i++)
+    host->types[i] = &ffi_type_pointer;
+  for (int i = 0; i <= most; i++)
+    if (ffi_prep_cif(&host->signatures[i], FFI_DEFAULT_ABI, (unsigned)i, &ffi_type_void, host->types) != FFI_OK)
+      return anas_fail(ANAS_INTERNAL, "libffi refuses the signature of a kernel function");
+  return ANAS_OK;
+}
+
+static void place_arguments(struct anas_program *program, const struct anas_call_list *list, struct entry *entry) {
+  size_t count = (size_t)list->num_arguments;
+  *entry = (struct entry){
+      .list = list, .pointers = anas_calloc(count, sizeof(void *)), .values = anas_calloc(count, sizeof(void *))};
+  for (size_t i = 0; i < count; i++) {
+    const struct anas_call_argument *argument = &list->arguments[i];
+    entry->pointers[i] = (char *)(argument->in_params ? program->params.data : program->arena.data) + argument->offset;
+    entry->values[i] = &entry->pointers[i];
+  }
+}
+
+static anas_status find_kernels(struct host *host, const struct anas_program_image *image) {
+  size_t count = (size_t)image->num_kernels;
+  const char **symbols = anas_calloc(count, sizeof *symbols);
+  host->kernels = anas_calloc(count, sizeof *host->kernels);
+  const struct anas_call_list *lists[] = {&image->train_step, &image->infer};
+  for (int l = 0; l < 2; l++)
+    for (int i = 0; i < lists[l]->num_calls; i++)
+      symbols[lists[l]->calls[i].kernel] = image->kernels[lists[l]->calls[i].kernel].symbol;
+  anas_status status = ANAS_OK;
+  for (size_t k = 0; status == ANAS_OK && k < count; k++)
+    if (symbols[k]) status = anas_jit_lookup(host->jit, symbols[k], &host->kernels[k]);
+  free(symbols);
+  return status;
+}
 
 static anas_status host_load(struct anas_program *program) {
   const struct anas_program_image *image = &program->image;
   struct host *host = program->state;
   void *scratch = (char *)program->arena.data + image->scratch.offset;
   ANAS_RETURN_IF_ERROR(anas_jit_create(image->objects, image->num_objects, scratch, &host->jit));
-  ANAS_RETURN_IF_ERROR(anas_jit_lookup(host->jit, "train_step", &host->train_step));
-  ANAS_RETURN_IF_ERROR(anas_jit_lookup(host->jit, "infer", &host->infer));
-  host->argument_types[0] = host->argument_types[1] = &ffi_type_pointer;
-  if (ffi_prep_cif(&host->cif, FFI_DEFAULT_ABI, 2, &ffi_type_void, host->argument_types) != FFI_OK)
-    return anas_fail(ANAS_INTERNAL, "libffi refuses the signature of the entry functions");
-  return ANAS_OK;
+  ANAS_RETURN_IF_ERROR(find_kernels(host, image));
+  place_arguments(program, &image->train_step, &host->train_step);
+  place_arguments(program, &image->infer, &host->infer);
+  int train = most_arguments(&image->train_step), infer = most_arguments(&image->infer);
+  return prepare_signatures(host, train > infer ? train : infer);
+}
+
+static void entry_deinit(struct entry *entry) {
+  free(entry->pointers);
+  free(entry->values);
 }
 
 static void host_destroy(void *state) {
   struct host *host = state;
   anas_jit_destroy(host->jit);
+  entry_deinit(&host->train_step);
+  entry_deinit(&host->infer);
+  free(host->kernels);
+  free(host->signatures);
+  free(host->types);
   free(host->ranges);
   free(host);
 }
 
 static anas_status host_run(struct anas_program *program, bool train) {
   struct host *host = program->state;
-  void *values[2] = {&program->arena.data, &program->params.data};
-  ffi_call(&host->cif, FFI_FN(train ? host->train_step : host->infer), NULL, values);
+  const struct entry *entry = train ? &host->train_step : &host->infer;
+  for (int i = 0; i < entry->list->num_calls; i++) {
+    const struct anas_call *call = &entry->list->calls[i];
+    ffi_call(&host->signatures[call->num_arguments], FFI_FN(host->kernels[call->kernel]), NULL,
+             entry->values + call->first_argument);
+  }
   return ANAS_OK;
 }
 

@@ -129,66 +129,98 @@ static anas_status read_header(MlirOperation op, struct anas_program_image *imag
 
 // ---- functions
 
+static bool is_op(MlirOperation op, const char *name) {
+  return mlirStringRefEqual(mlirIdentifierStr(mlirOperationGetName(op)), anas_ref_text(name));
+}
+
 static bool is_func(MlirOperation op) {
-  MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
-  return name.length == 9 && !memcmp(name.data, "func.func", 9);
+  return is_op(op, "func.func");
 }
 
 struct reader {
   struct anas_program_image *image;
-  MlirOperation *functions; // kernel functions, in the order of image->kernels
-  const char *calling;      // entry function being read
-  bool count_calls;
-  bool *called; // by the entry function being read
+  int *by_name; // kernels sorted by symbol
 };
 
+static int compare_symbols(const void *a, const void *b, void *image) {
+  const struct anas_kernel *kernels = ((const struct anas_program_image *)image)->kernels;
+  return strcmp(kernels[*(const int *)a].symbol, kernels[*(const int *)b].symbol);
+}
+
 static int find_kernel(const struct reader *reader, MlirStringRef name) {
-  for (int i = 0; i < reader->image->num_kernels; i++) {
-    const char *symbol = reader->image->kernels[i].symbol;
-    if (strlen(symbol) == name.length && !memcmp(symbol, name.data, name.length)) return i;
+  int low = 0, high = reader->image->num_kernels;
+  while (low < high) {
+    int middle = (low + high) / 2, kernel = reader->by_name[middle];
+    const char *symbol = reader->image->kernels[kernel].symbol;
+    int order = strncmp(symbol, name.data, name.length);
+    if (!order && symbol[name.length]) order = 1;
+    if (!order) return kernel;
+    if (order < 0)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return -1;
 }
 
-static MlirWalkResult note_call(MlirOperation op, void *data) {
-  struct reader *reader = data;
-  MlirAttribute callee = get(op, "callee");
-  if (mlirAttributeIsNull(callee) || !mlirAttributeIsAFlatSymbolRef(callee)) return MlirWalkResultAdvance;
-  int kernel = find_kernel(reader, mlirFlatSymbolRefAttrGetValue(callee));
-  if (kernel < 0) return MlirWalkResultAdvance; // the verifier has seen a declaration; linking names what is missing
-  reader->called[kernel] = true;
-  if (reader->count_calls) reader->image->kernels[kernel].calls++;
-  return MlirWalkResultAdvance;
+// An operand of a call: memref.view of an argument of the entry function at a constant.
+static anas_status read_argument(MlirValue value, struct anas_call_argument *out) {
+  MlirOperation view = mlirValueIsAOpResult(value) ? mlirOpResultGetOwner(value) : (MlirOperation){0};
+  if (!mlirOperationIsNull(view) && is_op(view, "memref.view")) {
+    MlirValue base = mlirOperationGetOperand(view, 0), shift = mlirOperationGetOperand(view, 1);
+    if (mlirValueIsABlockArgument(base) && mlirValueIsAOpResult(shift) &&
+        is_op(mlirOpResultGetOwner(shift), "arith.constant")) {
+      out->in_params = mlirBlockArgumentGetArgNumber(base) == 1;
+      out->offset = (size_t)mlirIntegerAttrGetValueInt(get(mlirOpResultGetOwner(shift), "value"));
+      return ANAS_OK;
+    }
+  }
+  return anas_fail(ANAS_INVALID,
+                   "kernel-stage module: an operand of a call is not a view of an entry function's argument at a "
+                   "constant");
+}
+
+static anas_status read_call(MlirOperation op, const struct reader *reader, struct anas_call_list *list) {
+  MlirStringRef callee = mlirFlatSymbolRefAttrGetValue(get(op, "callee"));
+  struct anas_call *call = &list->calls[list->num_calls];
+  *call = (struct anas_call){.kernel = find_kernel(reader, callee),
+                             .first_argument = list->num_arguments,
+                             .num_arguments = (int)mlirOperationGetNumOperands(op)};
+  if (call->kernel < 0)
+    return anas_fail(ANAS_INVALID, "kernel-stage module: an entry function calls '%.*s', which is no kernel function",
+                     (int)callee.length, callee.data);
+  for (int i = 0; i < call->num_arguments; i++)
+    ANAS_RETURN_IF_ERROR(read_argument(mlirOperationGetOperand(op, i), &list->arguments[list->num_arguments++]));
+  list->num_calls++;
+  return ANAS_OK;
+}
+
+static anas_status read_entry(MlirOperation func, const struct reader *reader, struct anas_call_list *list) {
+  MlirOperation first = mlirBlockGetFirstOperation(mlirRegionGetFirstBlock(mlirOperationGetRegion(func, 0)));
+  size_t calls = 0, arguments = 0;
+  for (MlirOperation op = first; !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op))
+    if (is_op(op, "func.call")) {
+      calls++;
+      arguments += (size_t)mlirOperationGetNumOperands(op);
+    }
+  struct anas_arena *memory = &reader->image->memory;
+  list->calls = anas_arena_alloc(memory, calls * sizeof *list->calls);
+  list->arguments = anas_arena_alloc(memory, arguments * sizeof *list->arguments);
+  for (MlirOperation op = first; !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+    if (is_op(op, "func.call")) {
+      ANAS_RETURN_IF_ERROR(read_call(op, reader, list));
+    } else if (!is_op(op, "memref.view") && !is_op(op, "arith.constant") && !is_op(op, "func.return")) {
+      MlirStringRef name = mlirIdentifierStr(mlirOperationGetName(op));
+      return anas_fail(ANAS_INVALID, "kernel-stage module: an entry function holds '%.*s'; it may only call kernels",
+                       (int)name.length, name.data);
+    }
+  }
+  return ANAS_OK;
 }
 
 static void set_text(struct anas_unit *unit, struct anas_strbuf *text) {
   unit->size = text->size;
   unit->text = anas_strbuf_detach(text);
-}
-
-// "func.func private @k(memref<...>, ...)", so that the entry function's module verifies.
-static void declare_kernel(MlirOperation func, const char *symbol, struct anas_strbuf *text) {
-  MlirBlock entry = mlirRegionGetFirstBlock(mlirOperationGetRegion(func, 0));
-  anas_strbuf_addf(text, "func.func private @%s(", symbol);
-  for (intptr_t i = 0; i < mlirBlockGetNumArguments(entry); i++) {
-    if (i) anas_strbuf_adds(text, ", ");
-    mlirTypePrint(mlirValueGetType(mlirBlockGetArgument(entry, i)), anas_print_to_strbuf, text);
-  }
-  anas_strbuf_adds(text, ")\n");
-}
-
-static void read_entry(MlirOperation func, const char *symbol, struct reader *reader, struct anas_unit *unit) {
-  int num_kernels = reader->image->num_kernels;
-  reader->count_calls = !strcmp(symbol, "train_step");
-  memset(reader->called, 0, (size_t)num_kernels * sizeof *reader->called);
-  mlirOperationWalk(func, note_call, reader, MlirWalkPreOrder);
-  struct anas_strbuf text = {0};
-  for (int i = 0; i < num_kernels; i++)
-    if (reader->called[i]) declare_kernel(reader->functions[i], reader->image->kernels[i].symbol, &text);
-  anas_operation_text(func, &text);
-  set_text(unit, &text);
-  unit->symbol = anas_strdup(symbol);
-  unit->kind = anas_strdup("entry");
 }
 
 static anas_status read_kernel(MlirOperation func, struct anas_program_image *image, struct anas_unit *unit) {
@@ -208,24 +240,28 @@ static anas_status read_kernel(MlirOperation func, struct anas_program_image *im
   return ANAS_OK;
 }
 
-static anas_status read_functions(MlirModule module, struct reader *reader, struct anas_unit *units,
-                                  int *out_num_units) {
-  MlirOperation first = mlirBlockGetFirstOperation(mlirModuleGetBody(module));
-  int count = 0;
-  for (MlirOperation op = first; !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
-    if (!is_func(op) || mlirAttributeIsNull(get(op, "anas.kernel"))) continue;
-    reader->functions[reader->image->num_kernels] = op;
-    anas_status status = read_kernel(op, reader->image, &units[count]);
-    if (status != ANAS_OK) return status;
-    *out_num_units = ++count;
-  }
-  for (MlirOperation op = first; !mlirOperationIsNull(op); op = mlirOperationGetNextInBlock(op)) {
+static anas_status read_kernels(MlirModule module, struct anas_program_image *image, struct anas_unit *units) {
+  for (MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); !mlirOperationIsNull(op);
+       op = mlirOperationGetNextInBlock(op))
+    if (is_func(op) && !mlirAttributeIsNull(get(op, "anas.kernel")))
+      ANAS_RETURN_IF_ERROR(read_kernel(op, image, &units[image->num_kernels]));
+  return ANAS_OK;
+}
+
+static anas_status read_entries(MlirModule module, const struct reader *reader) {
+  struct anas_program_image *image = reader->image;
+  for (MlirOperation op = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); !mlirOperationIsNull(op);
+       op = mlirOperationGetNextInBlock(op)) {
     if (!is_func(op) || mlirAttributeIsNull(get(op, "anas.entry"))) continue;
-    const char *symbol;
-    ANAS_RETURN_IF_ERROR(read_text(get(op, "sym_name"), "function", "sym_name", &reader->image->memory, &symbol));
-    read_entry(op, symbol, reader, &units[count]);
-    *out_num_units = ++count;
+    MlirStringRef symbol = mlirStringAttrGetValue(get(op, "sym_name"));
+    bool train = mlirStringRefEqual(symbol, anas_ref_text("train_step"));
+    if (!train && !mlirStringRefEqual(symbol, anas_ref_text("infer")))
+      return anas_fail(ANAS_INVALID, "kernel-stage module: entry function '%.*s' is neither train_step nor infer",
+                       (int)symbol.length, symbol.data);
+    ANAS_RETURN_IF_ERROR(read_entry(op, reader, train ? &image->train_step : &image->infer));
   }
+  for (int i = 0; i < image->train_step.num_calls; i++)
+    image->kernels[image->train_step.calls[i].kernel].calls++;
   return ANAS_OK;
 }
 
@@ -243,25 +279,25 @@ anas_status anas_image_from_module(MlirModule module, struct anas_program_image 
   struct anas_program_image image = {0};
   size_t functions = (size_t)count_functions(module);
   struct anas_unit *units = anas_calloc(functions, sizeof *units);
-  int num_units = 0;
   image.kernels = anas_arena_alloc(&image.memory, functions * sizeof *image.kernels);
-  struct reader reader = {.image = &image,
-                          .functions = anas_calloc(functions, sizeof *reader.functions),
-                          .called = anas_calloc(functions, sizeof *reader.called)};
+  struct reader reader = {.image = &image, .by_name = anas_calloc(functions, sizeof *reader.by_name)};
   anas_status status = read_header(op, &image);
   if (status == ANAS_OK) status = read_tensors(op, &image);
   if (status == ANAS_OK) status = read_io(op, &image);
-  if (status == ANAS_OK) status = read_functions(module, &reader, units, &num_units);
-  free(reader.functions);
-  free(reader.called);
+  if (status == ANAS_OK) status = read_kernels(module, &image, units);
+  for (int i = 0; i < image.num_kernels; i++)
+    reader.by_name[i] = i;
+  qsort_r(reader.by_name, (size_t)image.num_kernels, sizeof *reader.by_name, compare_symbols, &image);
+  if (status == ANAS_OK) status = read_entries(module, &reader);
+  free(reader.by_name);
   if (status != ANAS_OK) {
-    anas_units_destroy(units, num_units);
+    anas_units_destroy(units, (int)functions);
     anas_program_image_deinit(&image);
     return status;
   }
-  *out_image = image;
   *out_units = units;
-  *out_num_units = num_units;
+  *out_num_units = image.num_kernels;
+  *out_image = image;
   return ANAS_OK;
 }
 

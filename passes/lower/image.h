@@ -8,10 +8,11 @@
 
 #include <mlir-c/IR.h>
 
-// One function to compile to one object: a kernel function, or an entry function with declarations of its kernels.
+// One kernel function to compile to one object. Entry functions are not compiled: they become lists of calls, so that
+// nothing but new kernel functions is new in a mutated network.
 struct anas_unit {
-  char *symbol, *kind; // kind: value of anas.kernel, or "entry"
-  char *text;          // module text; names the kernel functions by content, so it identifies the code
+  char *symbol, *kind; // kind: value of anas.kernel
+  char *text;          // module text
   size_t size;
   char key[33]; // of the object cache
   struct anas_object object;

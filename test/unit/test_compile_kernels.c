@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#define UNITS 5 // three kernel functions, two entry functions
+#define UNITS 3 // kernel functions
 
 struct fixture {
   MlirContext context;

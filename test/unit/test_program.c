@@ -118,7 +118,16 @@ static void test_image(void **state) {
   assert_string_equal(image.kernels[1].kind, "mean_fwd");
   assert_int_equal(image.kernels[0].calls, 1); // per training step: the call in @infer does not count
   assert_true(image.kernels[2].flops == 72.0);
-  assert_int_equal(image.num_objects, 5);
+  assert_int_equal(image.num_objects, 3);
+  assert_int_equal(image.train_step.num_calls, 3);
+  assert_int_equal(image.infer.num_calls, 1);
+  const struct anas_call *update = &image.train_step.calls[2];
+  assert_int_equal(update->kernel, 2);
+  assert_int_equal(update->num_arguments, 3);
+  const struct anas_call_argument *arguments = &image.train_step.arguments[update->first_argument];
+  assert_int_equal(arguments[1].offset, STAGE_RATE);
+  assert_false(arguments[1].in_params);
+  assert_true(arguments[2].in_params);
   anas_program_image_deinit(&image);
 }
 
@@ -203,31 +212,30 @@ static const char tuned_text[] =
     "  }\n"
     "  return\n"
     "}\n";
-static const char tuned_entry[] =
-    "func.func private @k_axpy(memref<64x16xf32>, memref<64x16xf32>)\n"
-    "func.func @train_step(%arena: memref<8192xi8>, %params: memref<64xi8>) attributes {anas.entry} {\n"
-    "  %c0 = arith.constant 0 : index\n"
-    "  %c4096 = arith.constant 4096 : index\n"
-    "  %x = memref.view %arena[%c0][] : memref<8192xi8> to memref<64x16xf32>\n"
-    "  %y = memref.view %arena[%c4096][] : memref<8192xi8> to memref<64x16xf32>\n"
-    "  call @k_axpy(%x, %y) : (memref<64x16xf32>, memref<64x16xf32>) -> ()\n"
-    "  return\n"
-    "}\n"
-    "func.func @infer(%arena: memref<8192xi8>, %params: memref<64xi8>) attributes {anas.entry} {\n"
-    "  return\n"
-    "}\n";
+// An image whose training step calls one kernel, @symbol in `text`, with arena bytes 0 and 4096.
+static struct anas_program_image tuned_image(struct fixture *fixture, const char *text, const char *symbol) {
+  struct anas_program_image image = {.arena_bytes = 8192 + 256, .params_bytes = 64, .scratch = {8192, 256}};
+  struct anas_arena *memory = &image.memory;
+  image.objects = anas_arena_alloc(memory, sizeof *image.objects);
+  image.kernels = anas_arena_alloc(memory, sizeof *image.kernels);
+  image.kernels[image.num_kernels++] = (struct anas_kernel){.symbol = symbol, .kind = "test", .calls = 1};
+  struct anas_call_list *list = &image.train_step;
+  *list = (struct anas_call_list){.calls = anas_arena_alloc(memory, sizeof *list->calls),
+                                  .arguments = anas_arena_alloc(memory, 2 * sizeof *list->arguments),
+                                  .num_calls = 1,
+                                  .num_arguments = 2};
+  list->calls[0] = (struct anas_call){.kernel = 0, .first_argument = 0, .num_arguments = 2};
+  list->arguments[1].offset = 4096;
+  MlirModule module = parse(fixture, text);
+  assert_int_equal(anas_cpu_to_llvm(module), ANAS_OK);
+  assert_int_equal(anas_cpu_emit_object(module, &fixture->target, &image.objects[image.num_objects++]), ANAS_OK);
+  mlirModuleDestroy(module);
+  return image;
+}
 
 static void test_tuned_kernel(void **state) {
   struct fixture *fixture = *state;
-  struct anas_program_image image = {.arena_bytes = 8192, .params_bytes = 64};
-  image.objects = anas_arena_alloc(&image.memory, 2 * sizeof *image.objects);
-  const char *texts[] = {tuned_text, tuned_entry};
-  for (int i = 0; i < 2; i++) {
-    MlirModule module = parse(fixture, texts[i]);
-    assert_int_equal(anas_cpu_to_llvm(module), ANAS_OK);
-    assert_int_equal(anas_cpu_emit_object(module, &fixture->target, &image.objects[image.num_objects++]), ANAS_OK);
-    mlirModuleDestroy(module);
-  }
+  struct anas_program_image image = tuned_image(fixture, tuned_text, "k_axpy");
   struct anas_program *program = NULL;
   anas_status status = anas_program_load(&image, &program);
   if (status != ANAS_OK) print_error("%s\n", anas_error_message());
@@ -288,28 +296,8 @@ static const char parts_text[] =
 
 static void test_parts(void **state) {
   struct fixture *fixture = *state;
-  struct anas_program_image image = {.arena_bytes = 8192 + 256, .params_bytes = 64, .scratch = {8192, 256}};
-  image.objects = anas_arena_alloc(&image.memory, 2 * sizeof *image.objects);
-  image.kernels = anas_arena_alloc(&image.memory, sizeof *image.kernels);
-  image.kernels[image.num_kernels++] = (struct anas_kernel){.symbol = "k_total", .kind = "total", .calls = 1};
-  struct anas_strbuf entry = {0}; // the same steps, of another kernel
-  for (const char *at = tuned_entry, *next; *at; at = next) {
-    next = strstr(at, "k_axpy");
-    anas_strbuf_add(&entry, at, next ? (size_t)(next - at) : strlen(at));
-    if (!next) break;
-    anas_strbuf_adds(&entry, "k_total");
-    next += strlen("k_axpy");
-  }
-  const char *texts[] = {parts_text, anas_strbuf_text(&entry)};
-  for (int i = 0; i < 2; i++) {
-    MlirModule module = parse(fixture, texts[i]);
-    assert_int_equal(anas_cpu_to_llvm(module), ANAS_OK);
-    assert_int_equal(anas_cpu_emit_object(module, &fixture->target, &image.objects[image.num_objects++]), ANAS_OK);
-    mlirModuleDestroy(module);
-  }
-  anas_strbuf_deinit(&entry);
+  struct anas_program_image image = tuned_image(fixture, parts_text, "k_total");
   assert_int_equal(image.objects[0].scratch_bytes, 256);
-  assert_int_equal(image.objects[1].scratch_bytes, 0);
   struct anas_program *program = NULL;
   anas_status status = anas_program_load(&image, &program);
   if (status != ANAS_OK) print_error("%s\n", anas_error_message());
@@ -411,6 +399,9 @@ static void test_bad_attributes(void **state) {
       {"role = \"param\"", "role = \"parameter\"", "role"},
       {"loss = array<i64: 320, 4>", "loss = array<i64: 320>", "loss"},
       {"anas.params_bytes = 64 : i64", "anas.params_bytes = -64 : i64", "anas.params_bytes"},
+      {"%image = memref.view %arena[%c0][] : memref<4096xi8> to memref<4x6xf32>",
+       "%image = memref.alloc() : memref<4x6xf32>", "'memref.alloc'; it may only call kernels"},
+      {"@train_step", "@step", "entry function 'step' is neither"},
       {"anas.flops = 2.400000e+01 : f64", "anas.flops = 24 : i64", "k_scale: 'anas.flops'"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
