@@ -45,8 +45,9 @@ static anas_status emit_nest(struct anas_code *code, const struct anas_cpu_nest 
 
 static struct anas_cpu_algorithm choose_algorithm(const struct anas_cpu_nest *nest,
                                                   const struct anas_cpu_target *target) {
-  (void)nest, (void)target;
-  return (struct anas_cpu_algorithm){.num_parts = 1, .emit = emit_nest};
+  struct anas_cpu_algorithm algorithm = {.num_parts = 1, .emit = emit_nest};
+  if (target->winograd) anas_cpu_winograd_filter(nest, target, &algorithm);
+  return algorithm;
 }
 
 static MlirValue add_index(MlirBlock entry, MlirLocation location) {

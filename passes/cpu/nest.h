@@ -172,6 +172,9 @@ struct anas_cpu_algorithm {
                       struct anas_cpu_range *out);
 };
 
+// False unless the nest is the filter gradient of a convolution that Winograd's algorithm makes faster on the target.
+bool anas_cpu_winograd_filter(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
+                              struct anas_cpu_algorithm *out);
 // True and code emitted if the nest is a contraction this emitter tiles; false and nothing emitted otherwise.
 bool anas_cpu_contraction(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
                           struct anas_cpu_range *out);

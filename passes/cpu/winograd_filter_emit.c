@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Filter gradients by Winograd: code of the transforms and of the products.
+#include "passes/cpu/winograd_filter.h"
+
+#include <math.h>
+
+#define WINDOW 6 // values a tile has in each dimension, transformed
+#define TILE 4
+#define TAPS 3
+#define MAX_SUMS 32
+
+struct filter_emitter {
+  struct anas_code *code;
+  const struct anas_winograd_filter *plan;
+  int lanes;
+  MlirType vector;
+  MlirValue x, dy, dw, scratch;
+  // of the block at hand
+  MlirValue channel_block, feature_block; // indices
+  struct anas_address slot;
+};
+
+typedef void (*transform_fn)(struct filter_emitter *e, const MlirValue *in, MlirValue *out);
+
+static MlirValue fma_const(struct filter_emitter *e, double factor, MlirValue a, MlirValue b) {
+  return anas_code_fma(e->code, anas_code_splat_f32(e->code, e->lanes, factor), a, b);
+}
+
+static MlirValue times(struct filter_emitter *e, double factor, MlirValue a) {
+  return anas_code_binary(e->code, "arith.mulf", anas_code_splat_f32(e->code, e->lanes, factor), a);
+}
+
+static MlirValue add(struct filter_emitter *e, MlirValue a, MlirValue b) {
+  return anas_code_binary(e->code, "arith.addf", a, b);
+}
+
+static MlirValue sub(struct filter_emitter *e, MlirValue a, MlirValue b) {
+  return anas_code_binary(e->code, "arith.subf", a, b);
+}
+
+// ---- transforms of one dimension, for the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray, "Fast Algorithms for
+// Convolutional Neural Networks", section 4.3)
+
+// B' x
+static void transform_x(struct filter_emitter *e, const MlirValue *x, MlirValue *out) {
+  MlirValue even = fma_const(e, -4, x[2], x[4]), odd = fma_const(e, -4, x[1], x[3]);
+  MlirValue even2 = sub(e, x[4], x[2]), odd2 = sub(e, x[3], x[1]);
+  out[0] = fma_const(e, 4, x[0], fma_const(e, -5, x[2], x[4]));
+  out[1] = add(e, even, odd);
+  out[2] = sub(e, even, odd);
+  out[3] = fma_const(e, 2, odd2, even2);
+  out[4] = fma_const(e, -2, odd2, even2);
+  out[5] = fma_const(e, 4, x[1], fma_const(e, -5, x[3], x[5]));
+}
+
+// A dy
+static void transform_dy(struct filter_emitter *e, const MlirValue *y, MlirValue *out) {
+  MlirValue even = add(e, y[0], y[2]), odd = add(e, y[1], y[3]);
+  MlirValue even2 = fma_const(e, 4, y[2], y[0]), odd2 = fma_const(e, 4, y[3], y[1]);
+  out[0] = y[0];
+  out[1] = add(e, even, odd);
+  out[2] = sub(e, even, odd);
+  out[3] = fma_const(e, 2, odd2, even2);
+  out[4] = fma_const(e, -2, odd2, even2);
+  out[5] = y[3];
+}
+
+// G' u
+static void transform_sums(struct filter_emitter *e, const MlirValue *u, MlirValue *out) {
+  MlirValue one = add(e, u[1], u[2]), two = add(e, u[3], u[4]);
+  MlirValue one_odd = sub(e, u[2], u[1]), two_odd = sub(e, u[3], u[4]);
+  out[0] = fma_const(e, 1.0 / 4, u[0], fma_const(e, 1.0 / 24, two, times(e, -1.0 / 6, one)));
+  out[1] = fma_const(e, 1.0 / 12, two_odd, times(e, 1.0 / 6, one_odd));
+  out[2] = fma_const(e, 1.0 / 6, sub(e, two, one), u[5]);
+}
+
+// in[rows][columns], both `size`, to out[size_out][size_out]; column by column first.
+static void transform_square(struct filter_emitter *e, transform_fn transform, int size, int size_out,
+                             const MlirValue *in, MlirValue *out) {
+  MlirValue half[WINDOW][WINDOW];
+  for (int j = 0; j < size; j++) {
+    MlirValue column[WINDOW], result[WINDOW];
+    for (int i = 0; i < size; i++)
+      column[i] = in[i * size + j];
+    transform(e, column, result);
+    for (int i = 0; i < size_out; i++)
+      half[i][j] = result[i];
+  }
+  for (int i = 0; i < size_out; i++)
+    transform(e, half[i], out + (ptrdiff_t)i * size_out);
+}
+
+// ---- transforming the tiles of a step
+
+struct side { // x or dy
+  MlirValue source;
+  const struct anas_filter_strides *stride;
+  transform_fn transform;
+  int size;      // positions of a tile in each dimension
+  int64_t halo;  // of them, beyond the positions of dy
+  int64_t first; // element of the source at iteration 0
+  MlirValue block;
+  int64_t panels; // of a block
+  int64_t target; // in the slot
+};
+
+// Asks for the tile below, or where there is none, for that of the next example.
+static void prefetch_tile(struct filter_emitter *e, const struct side *side, struct anas_address from) {
+  bool below = e->plan->dim[0].tiles > 1;
+  int64_t ahead = below ? TILE * side->stride->dim[0] : side->stride->example;
+  for (int i = below ? (int)side->halo : 0; i < side->size; i++)
+    for (int j = 0; j < TILE; j++)
+      anas_code_prefetch(e->code, side->source,
+                         anas_address_offset(from, ahead + i * side->stride->dim[0] + j * side->stride->dim[1]), false);
+}
+
+// A tile of which valid[0] by valid[1] positions of dy exist; the others are zeros.
+static void emit_tile(struct filter_emitter *e, const struct side *side, struct anas_address from,
+                      struct anas_address to, const int64_t *valid) {
+  struct anas_code *code = e->code;
+  MlirValue zero = anas_code_splat_f32(code, e->lanes, 0), in[WINDOW * WINDOW], out[WINDOW * WINDOW];
+  for (int i = 0; i < side->size; i++)
+    for (int j = 0; j < side->size; j++) {
+      bool exists = i < valid[0] + side->halo && j < valid[1] + side->halo;
+      int64_t offset = i * side->stride->dim[0] + j * side->stride->dim[1];
+      in[i * side->size + j] =
+          exists ? anas_code_vector_load(code, side->source, anas_address_offset(from, offset), e->vector, e->lanes)
+                 : zero;
+    }
+  transform_square(e, side->transform, side->size, WINDOW, in, out);
+  for (int i = 0; i < WINDOW * WINDOW; i++)
+    anas_code_vector_store(code, out[i], e->scratch, anas_address_offset(to, i * e->plan->step), e->lanes);
+}
+
+// A row of tiles, of which valid_rows rows of positions exist.
+static void emit_tile_row(struct filter_emitter *e, const struct side *side, struct anas_address from,
+                          struct anas_address to, int64_t valid_rows) {
+  struct anas_code *code = e->code;
+  const struct anas_winograd_dim *dim = &e->plan->dim[1];
+  int64_t whole = dim->last == TILE ? dim->tiles : dim->tiles - 1;
+  if (whole > 0) {
+    struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, anas_code_index(code, whole), 1, 0, NULL);
+    struct anas_address tile = anas_address_step(code, from, scope.iv, TILE * side->stride->dim[1]);
+    prefetch_tile(e, side, tile);
+    emit_tile(e, side, tile, anas_address_step(code, to, scope.iv, ANAS_PANEL), (int64_t[]){valid_rows, TILE});
+    anas_code_end(code, &scope, 0, NULL);
+  }
+  if (whole < dim->tiles)
+    emit_tile(e, side, anas_address_offset(from, whole * TILE * side->stride->dim[1]),
+              anas_address_offset(to, whole * ANAS_PANEL), (int64_t[]){valid_rows, dim->last});
+}
+
+// `count` rows of tiles from row `first` on, of every panel of the block.
+static void emit_side(struct filter_emitter *e, const struct side *side, MlirValue first, MlirValue count) {
+  struct anas_code *code = e->code;
+  const struct anas_winograd_filter *plan = e->plan;
+  const struct anas_winograd_dim *dim = &plan->dim[0];
+  struct anas_code_scope panels = anas_code_for(code, (MlirValue){0}, anas_code_index(code, side->panels), 1, 0, NULL);
+  MlirValue panel = anas_code_add(code, anas_code_mul_const(code, side->block, side->panels), panels.iv);
+  struct anas_address from =
+      anas_address_step(code, (struct anas_address){{0}, side->first}, panel, side->stride->panel);
+  struct anas_address to =
+      anas_address_step(code, anas_address_offset(e->slot, side->target), panels.iv, anas_winograd_filter_panel(plan));
+  struct anas_code_scope rows = anas_code_for(code, (MlirValue){0}, count, 1, 0, NULL);
+  to = anas_address_step(code, to, rows.iv, plan->dim[1].tiles * ANAS_PANEL);
+  MlirValue row = anas_code_add(code, first, rows.iv), size = anas_code_index(code, dim->tiles);
+  MlirValue example = anas_code_binary(code, "arith.divui", row, size);
+  MlirValue tile = anas_code_binary(code, "arith.remui", row, size);
+  from = anas_address_step(code, from, example, side->stride->example);
+  from = anas_address_step(code, from, tile, TILE * side->stride->dim[0]);
+  struct anas_code_scope branch = {0};
+  bool branches = dim->last < TILE && dim->tiles > 1;
+  if (branches)
+    branch = anas_code_if(
+        code, anas_code_compare(code, false, ANAS_CMPI_EQ, tile, anas_code_index(code, dim->tiles - 1)), true);
+  for (int b = 0; b < 1 + branches; b++) {
+    for (int h = 0; h < ANAS_PANEL; h += e->lanes)
+      emit_tile_row(e, side, anas_address_offset(from, h), anas_address_offset(to, h), b == 0 ? dim->last : TILE);
+    if (branches && b == 0) anas_code_else(code, &branch);
+  }
+  if (branches) anas_code_end(code, &branch, 0, NULL);
+  anas_code_end(code, &rows, 0, NULL);
+  anas_code_end(code, &panels, 0, NULL);
+}
+
+static void emit_transforms(struct filter_emitter *e, MlirValue first, MlirValue count) {
+  const struct anas_winograd_filter *plan = e->plan;
+  const struct anas_cpu_operand *operand = plan->nest->operand;
+  struct side x = {.source = e->x,
+                   .stride = &plan->x_stride,
+                   .transform = transform_x,
+                   .size = WINDOW,
+                   .halo = TAPS - 1,
+                   .first = operand[plan->x].offset,
+                   .block = e->channel_block,
+                   .panels = plan->channel_block / ANAS_PANEL,
+                   .target = anas_winograd_filter_x(plan)};
+  struct side dy = {.source = e->dy,
+                    .stride = &plan->dy_stride,
+                    .transform = transform_dy,
+                    .size = TILE,
+                    .first = operand[plan->dy].offset,
+                    .block = e->feature_block,
+                    .panels = plan->feature_block / ANAS_PANEL,
+                    .target = anas_winograd_filter_dy(plan)};
+  emit_side(e, &x, first, count);
+  emit_side(e, &dy, first, count);
+}
+
+// ---- products
+
+struct product_tile {
+  int rows;    // channels, within a panel
+  int vectors; // a part of a panel, or several whole panels
+};
+
+// As many sums as there are registers, in a shape that loads little.
+static struct product_tile choose_tile(const struct filter_emitter *e) {
+  int per_panel = ANAS_PANEL / e->lanes, panels = (int)(e->plan->feature_block / ANAS_PANEL);
+  int registers = e->code->target->registers;
+  struct product_tile best = {1, 1};
+  double least = INFINITY;
+  for (int rows = 1; rows <= ANAS_PANEL; rows *= 2)
+    for (int vectors = 1; rows * vectors <= MAX_SUMS; vectors++) {
+      bool fits = vectors < per_panel ? per_panel % vectors == 0
+                                      : vectors % per_panel == 0 && panels % (vectors / per_panel) == 0;
+      if (!fits || rows * vectors + vectors + 1 > registers - (registers > 16)) continue;
+      double sums = rows * vectors, cost = (fmax(fmax(sums, rows + vectors) / 2, 4) + 0.4) / sums;
+      if (cost >= least) continue;
+      least = cost;
+      best = (struct product_tile){rows, vectors};
+    }
+  return best;
+}
+
+// sums (+)= sum over `tiles` of x[tile][row] * dy[tile][lane]
+static void emit_product(struct filter_emitter *e, struct product_tile tile, struct anas_address x,
+                         struct anas_address dy, struct anas_address sums, MlirValue tiles, MlirValue is_first) {
+  struct anas_code *code = e->code;
+  int per_panel = ANAS_PANEL / e->lanes, num = tile.rows * tile.vectors;
+  MlirValue sum[MAX_SUMS];
+  struct anas_address at[MAX_SUMS];
+  for (int i = 0; i < num; i++) {
+    int r = i / tile.vectors, v = i % tile.vectors;
+    at[i] = anas_address_offset(sums, r * e->plan->feature_block + (int64_t)v * e->lanes);
+    sum[i] = anas_code_splat_f32(code, e->lanes, 0);
+    if (v * e->lanes % ANAS_PANEL == 0) anas_code_prefetch(code, e->scratch, at[i], true);
+  }
+  struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, tiles, 1, num, sum);
+  x = anas_address_step(code, x, scope.iv, ANAS_PANEL);
+  dy = anas_address_step(code, dy, scope.iv, ANAS_PANEL);
+  MlirValue lane[MAX_SUMS];
+  for (int v = 0; v < tile.vectors; v++) {
+    int64_t offset = v / per_panel * anas_winograd_filter_panel(e->plan) + v % per_panel * e->lanes;
+    lane[v] = anas_code_vector_load(code, e->scratch, anas_address_offset(dy, offset), e->vector, e->lanes);
+  }
+  for (int r = 0; r < tile.rows; r++) {
+    MlirValue value = anas_code_load(code, e->scratch, anas_address_offset(x, r));
+    MlirValue row = anas_code_broadcast(code, value, e->lanes);
+    for (int v = 0; v < tile.vectors; v++) {
+      int i = r * tile.vectors + v;
+      sum[i] = anas_code_fma(code, row, lane[v], anas_code_iter(&scope, i));
+    }
+  }
+  anas_code_end(code, &scope, num, sum);
+  struct anas_code_scope branch = anas_code_if(code, is_first, true);
+  for (int i = 0; i < num; i++)
+    anas_code_vector_store(code, anas_code_result(&scope, i), e->scratch, at[i], e->lanes);
+  anas_code_else(code, &branch);
+  for (int i = 0; i < num; i++) {
+    MlirValue before = anas_code_vector_load(code, e->scratch, at[i], e->vector, e->lanes);
+    anas_code_vector_store(code, add(e, before, anas_code_result(&scope, i)), e->scratch, at[i], e->lanes);
+  }
+  anas_code_end(code, &branch, 0, NULL);
+}
+
+// All products of a step, point by point: lanes, then rows, so that the lanes of x and dy at hand stay near.
+static void emit_products(struct filter_emitter *e, MlirValue tiles, MlirValue is_first) {
+  struct anas_code *code = e->code;
+  const struct anas_winograd_filter *plan = e->plan;
+  struct product_tile tile = choose_tile(e);
+  int64_t panel = anas_winograd_filter_panel(plan), width = (int64_t)tile.vectors * e->lanes;
+  int64_t wide = width > ANAS_PANEL ? width : ANAS_PANEL; // lanes of the loop over panels
+  struct anas_address x = anas_address_offset(e->slot, anas_winograd_filter_x(plan)), sums = e->slot;
+  struct anas_address dy = anas_address_offset(e->slot, anas_winograd_filter_dy(plan));
+  // Strides in x, dy and the sums.
+  const struct {
+    int64_t count, x, dy, sums;
+  } level[] = {
+      {WINDOW * WINDOW, plan->step, plan->step, plan->sum_step},
+      {plan->feature_block / wide, 0, wide / ANAS_PANEL * panel, wide},
+      {wide / width, 0, width, width},
+      {plan->channel_block / ANAS_PANEL, panel, 0, ANAS_PANEL * plan->feature_block},
+      {ANAS_PANEL / tile.rows, tile.rows, 0, tile.rows * plan->feature_block},
+  };
+  enum { LEVELS = sizeof level / sizeof *level };
+  struct anas_code_scope scope[LEVELS];
+  for (int l = 0; l < LEVELS; l++) {
+    if (level[l].count == 1) continue;
+    scope[l] = anas_code_for(code, (MlirValue){0}, anas_code_index(code, level[l].count), 1, 0, NULL);
+    x = anas_address_step(code, x, scope[l].iv, level[l].x);
+    dy = anas_address_step(code, dy, scope[l].iv, level[l].dy);
+    sums = anas_address_step(code, sums, scope[l].iv, level[l].sums);
+  }
+  emit_product(e, tile, x, dy, sums, tiles, is_first);
+  for (int l = LEVELS - 1; l >= 0; l--)
+    if (level[l].count != 1) anas_code_end(code, &scope[l], 0, NULL);
+}
+
+// ---- sums to filters
+
+// Sum `point` of the shares, the slots of which follow each other from `slot` on; `at` is within the sums.
+static void load_sums(struct filter_emitter *e, const int *point, int num, struct anas_address at, MlirValue *out) {
+  struct anas_code *code = e->code;
+  const struct anas_winograd_filter *plan = e->plan;
+  for (int i = 0; i < num; i++)
+    out[i] = anas_code_vector_load(code, e->scratch, anas_address_offset(at, point[i] * plan->sum_step), e->vector,
+                                   e->lanes);
+  if (plan->parts == 1) return;
+  struct anas_code_scope scope =
+      anas_code_for(code, anas_code_index(code, 1), anas_code_index(code, plan->parts), 1, num, out);
+  at = anas_address_step(code, at, scope.iv, plan->slot_elements);
+  for (int i = 0; i < num; i++) {
+    MlirValue share = anas_code_vector_load(code, e->scratch, anas_address_offset(at, point[i] * plan->sum_step),
+                                            e->vector, e->lanes);
+    out[i] = add(e, anas_code_iter(&scope, i), share);
+  }
+  anas_code_end(code, &scope, num, out);
+  for (int i = 0; i < num; i++)
+    out[i] = anas_code_result(&scope, i);
+}
+
+// Filters of `count` channels of the block from `first` on.
+static void emit_filters(struct filter_emitter *e, MlirValue first, int64_t count) {
+  struct anas_code *code = e->code;
+  const struct anas_winograd_filter *plan = e->plan;
+  struct anas_code_scope rows = anas_code_for(code, (MlirValue){0}, anas_code_index(code, count), 1, 0, NULL);
+  MlirValue channel = anas_code_add(code, first, rows.iv);
+  struct anas_code_scope columns =
+      anas_code_for(code, (MlirValue){0}, anas_code_index(code, plan->feature_block), e->lanes, 0, NULL);
+  struct anas_address at = anas_address_step(code, e->slot, channel, plan->feature_block);
+  at = anas_address_step(code, at, columns.iv, 1);
+  MlirValue sums[WINDOW * WINDOW], taps[TAPS * TAPS];
+  for (int j = 0; j < WINDOW; j++) { // a column of points at a time, so that they fit the registers
+    int point[WINDOW];
+    MlirValue column[WINDOW];
+    for (int i = 0; i < WINDOW; i++)
+      point[i] = i * WINDOW + j;
+    load_sums(e, point, WINDOW, at, column);
+    for (int i = 0; i < WINDOW; i++)
+      sums[point[i]] = column[i];
+  }
+  transform_square(e, transform_sums, WINDOW, TAPS, sums, taps);
+  struct anas_address to = {{0}, plan->nest->operand[plan->dw].offset};
+  to = anas_address_step(code, to, e->channel_block, plan->channel_block * plan->channel_stride);
+  to = anas_address_step(code, to, channel, plan->channel_stride);
+  to = anas_address_step(code, to, e->feature_block, plan->feature_block);
+  to = anas_address_step(code, to, columns.iv, 1);
+  MlirValue fill = anas_code_splat(code, e->vector, plan->nest->operand[plan->dw].fill);
+  bool adds = !mlirValueEqual(fill, anas_code_splat_f32(code, e->lanes, 0));
+  for (int i = 0; i < TAPS; i++)
+    for (int j = 0; j < TAPS; j++) {
+      MlirValue value = taps[i * TAPS + j];
+      anas_code_vector_store(code, adds ? add(e, value, fill) : value, e->dw,
+                             anas_address_offset(to, i * plan->tap_stride[0] + j * plan->tap_stride[1]), e->lanes);
+    }
+  anas_code_end(code, &columns, 0, NULL);
+  anas_code_end(code, &rows, 0, NULL);
+}
+
+// ---- parts of the kernel
+
+static struct filter_emitter emitter(struct anas_code *code, const struct anas_winograd_filter *plan,
+                                     MlirValue scratch) {
+  const struct anas_cpu_operand *x = &plan->nest->operand[plan->x], *dy = &plan->nest->operand[plan->dy],
+                                *dw = &plan->nest->operand[plan->dw];
+  return (struct filter_emitter){.code = code,
+                                 .plan = plan,
+                                 .lanes = code->target->lanes,
+                                 .vector = anas_code_vector(code->target->lanes, code->f32),
+                                 .x = anas_code_flatten(code, x->memref, x->elements, x->element),
+                                 .dy = anas_code_flatten(code, dy->memref, dy->elements, dy->element),
+                                 .dw = anas_code_flatten(code, dw->memref, dw->elements, dw->element),
+                                 .scratch = scratch};
+}
+
+static void set_block(struct filter_emitter *e, MlirValue block) {
+  MlirValue across = anas_code_index(e->code, e->plan->features / e->plan->feature_block);
+  e->channel_block = anas_code_binary(e->code, "arith.divui", block, across);
+  e->feature_block = anas_code_binary(e->code, "arith.remui", block, across);
+}
+
+// Steps [lower, upper) of the block at hand.
+static void emit_steps(struct filter_emitter *e, MlirValue lower, MlirValue upper) {
+  struct anas_code *code = e->code;
+  const struct anas_winograd_filter *plan = e->plan;
+  int64_t rows = anas_winograd_filter_rows(plan);
+  struct anas_code_scope steps = anas_code_for(code, lower, upper, 1, 0, NULL);
+  MlirValue first = anas_code_mul_const(code, steps.iv, plan->unit), count = anas_code_index(code, plan->unit);
+  if (rows % plan->unit)
+    count = anas_code_min(code, anas_code_binary(code, "arith.subi", anas_code_index(code, rows), first), count);
+  emit_transforms(e, first, count);
+  emit_products(e, anas_code_mul_const(code, count, plan->dim[1].tiles),
+                anas_code_compare(code, false, ANAS_CMPI_EQ, steps.iv, lower));
+  anas_code_end(code, &steps, 0, NULL);
+}
+
+void anas_winograd_filter_items(struct anas_code *code, const struct anas_winograd_filter *plan,
+                                const struct anas_cpu_part *part) {
+  struct filter_emitter e = emitter(code, plan, part->scratch);
+  int64_t steps = (anas_winograd_filter_rows(plan) + plan->unit - 1) / plan->unit;
+  struct anas_code_scope items = anas_code_for(code, part->begin, part->end, 1, 0, NULL);
+  e.slot = anas_address_step(code, (struct anas_address){{0}, 0}, items.iv, plan->slot_elements);
+  if (plan->parts > 1) {
+    MlirValue parts = anas_code_index(code, plan->parts);
+    set_block(&e, anas_code_binary(code, "arith.divui", items.iv, parts));
+    MlirValue share = anas_code_binary(code, "arith.remui", items.iv, parts);
+    MlirValue lower = anas_code_mul_const(code, share, steps), upper = anas_code_add_const(code, lower, steps);
+    emit_steps(&e, anas_code_binary(code, "arith.divui", lower, parts),
+               anas_code_binary(code, "arith.divui", upper, parts));
+  } else {
+    struct anas_code_scope blocks =
+        anas_code_for(code, items.iv, anas_code_index(code, plan->blocks), plan->slots, 0, NULL);
+    set_block(&e, blocks.iv);
+    emit_steps(&e, anas_code_index(code, 0), anas_code_index(code, steps));
+    emit_filters(&e, (MlirValue){0}, plan->channel_block);
+    anas_code_end(code, &blocks, 0, NULL);
+  }
+  anas_code_end(code, &items, 0, NULL);
+}
+
+void anas_winograd_filter_sums(struct anas_code *code, const struct anas_winograd_filter *plan,
+                               const struct anas_cpu_part *part) {
+  struct filter_emitter e = emitter(code, plan, part->scratch);
+  MlirValue panels = anas_code_index(code, plan->channel_block / ANAS_PANEL);
+  struct anas_code_scope items = anas_code_for(code, part->begin, part->end, 1, 0, NULL);
+  MlirValue block = anas_code_binary(code, "arith.divui", items.iv, panels);
+  MlirValue panel = anas_code_binary(code, "arith.remui", items.iv, panels);
+  e.slot = anas_address_step(code, (struct anas_address){{0}, 0}, block, plan->parts * plan->slot_elements);
+  set_block(&e, block);
+  emit_filters(&e, anas_code_mul_const(code, panel, ANAS_PANEL), ANAS_PANEL);
+  anas_code_end(code, &items, 0, NULL);
+}
