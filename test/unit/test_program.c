@@ -39,7 +39,8 @@ static int setup(void **state) {
   mlirContextAttachDiagnosticHandler(fixture->context, swallow, NULL, NULL);
   fixture->cpu = LLVMGetHostCPUName();
   fixture->features = LLVMGetHostCPUFeatures();
-  fixture->target = (struct anas_cpu_target){fixture->cpu, fixture->features, 8, 16};
+  fixture->target =
+      (struct anas_cpu_target){.cpu = fixture->cpu, .features = fixture->features, .lanes = 8, .registers = 16};
   *state = fixture;
   return 0;
 }
