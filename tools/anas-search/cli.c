@@ -2,7 +2,7 @@
 // Options of a search: command line, help, and the JSON form that the study keeps.
 #include "passes/cpu/cpu.h"
 #include "passes/search/pareto.h"
-#include "tools/anas-search/search.h"
+#include "tools/anas-search/evaluators/evaluator.h"
 
 #include "runtime/support/memory.h"
 #include "runtime/support/nearest.h"
@@ -81,8 +81,7 @@ static const struct flag budget[] = {
     {"memory-limit", "SIZE", BYTES, AT(memory_limit), 0, 0,
      "end a trial that needs more memory: 512M, 4G (default: 90 % of the machine's, divided by the workers)"},
     {"keep-weights", "front|all|none", TEXT, AT(keep_weights), 0, 0, "whose weights to keep (default front)"},
-    {"evaluator", "train|simulated", TEXT, AT(evaluator), 0, 0,
-     "simulated: a deterministic pseudo-accuracy instead of training, for trying out a set-up"},
+    {"evaluator", "NAME", TEXT, AT(evaluator), 0, 0, "where results come from, see below (default train)"},
     {"cpu", "NAME", PROCESSOR, AT(cpu), 0, 0,
      "generate code for this LLVM processor, e.g. x86-64-v3 (default: native)"},
     {0},
@@ -265,7 +264,10 @@ static anas_status validate(const struct search_options *options) {
   ANAS_RETURN_IF_ERROR(one_of("targeted", options->targeted, "on", "off", NULL));
   if (search_ageing(options) < 0)
     return anas_fail(ANAS_INVALID, "--ageing is impulse, cyclic, once, step or cyclic-step, got '%s'", options->ageing);
-  ANAS_RETURN_IF_ERROR(one_of("evaluator", options->evaluator, "train", "simulated", NULL));
+  const struct evaluator *evaluator;
+  const char *argument;
+  ANAS_RETURN_IF_ERROR(evaluator_find(options->evaluator, &evaluator, &argument));
+  if (evaluator && evaluator->check) ANAS_RETURN_IF_ERROR(evaluator->check(argument));
   if (!search_strategy_find(options->strategy)) {
     struct anas_strbuf known = {0};
     struct anas_nearest nearest = anas_nearest_make(options->strategy, strlen(options->strategy));
@@ -486,6 +488,8 @@ void search_help(struct anas_strbuf *out) {
   const struct search_strategy *const *strategies = search_strategies(&count);
   for (int i = 0; i < count; i++)
     anas_strbuf_addf(out, "  %-28s %s\n", strategies[i]->name, strategies[i]->summary);
+  anas_strbuf_adds(out, "\nEvaluators:\n");
+  evaluator_help(out);
   anas_strbuf_adds(
       out, "\nExamples:\n"
            "  anas-search --model cnn --dataset fashion-mnist --study s1 --trials 30 --epochs 2\n"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What a trial's process does: read the candidate, compile its training step, train, report. Also the simulated
-// evaluator, and faults on demand for tests of the search: ANAS_TEST_FAULT=KIND:TRIAL[,...] with the kinds crash, hang,
-// oom, diverge, exit and slow.
-#include "tools/anas-search/search.h"
+// What a trial's process does: read the candidate, compile its training step, train, report. Also faults on
+// demand for tests of the search: ANAS_TEST_FAULT=KIND:TRIAL[,...] with the kinds crash, hang, oom, diverge, exit and
+// slow.
+#include "tools/anas-search/evaluators/evaluator.h"
 
 #include "dialect/context.h"
 #include "passes/cpu/cpu.h"
@@ -28,7 +28,20 @@
 struct reporter {
   int fd;
   double last; // time of the last progress line
+  // Where training that is cut off goes on; null: nothing is kept.
+  struct anas_program *program;
+  const char *checkpoint;
+  anas_status checkpoint_status;
 };
+
+// At the end of every epoch but the last.
+static anas_status save_checkpoint(const struct reporter *reporter, const struct anas_progress *p) {
+  char step[24];
+  snprintf(step, sizeof step, "%lld", (long long)p->step);
+  const char *metadata[] = {"step", step, NULL};
+  return anas_weights_save(reporter->checkpoint, anas_program_info(reporter->program),
+                           anas_program_params(reporter->program), true, metadata);
+}
 
 static void send_line(int fd, json_t *object /* consumed */) {
   char *text = json_dumps(object, JSON_COMPACT);
@@ -63,13 +76,10 @@ static bool on_progress(const struct anas_progress *p, void *user) {
     fflush(stdout);
   }
   send_line(reporter->fd, line);
-  return true;
+  if (p->epoch_done && p->epoch < p->epochs && reporter->checkpoint)
+    reporter->checkpoint_status = save_checkpoint(reporter, p);
+  return reporter->checkpoint_status == ANAS_OK;
 }
-
-struct outcome {
-  struct anas_train_result result;
-  double compile_seconds;
-};
 
 static struct anas_train_options train_options(const struct search *search, int64_t number) {
   const struct search_options *o = &search->options;
@@ -84,6 +94,38 @@ static struct anas_train_options train_options(const struct search *search, int6
       .seed = o->seed + (uint64_t)(number < o->seed_trials ? number : 0),
       .augment = true,
   };
+}
+
+// Steps that a process of this trial made before it was cut off; 0 if it left nothing that can be used.
+static int64_t load_checkpoint(const struct reporter *reporter) {
+  char *step = NULL;
+  bool has_optimizer = false;
+  if (access(reporter->checkpoint, F_OK)) return 0;
+  anas_status status = anas_weights_metadata(reporter->checkpoint, "step", &step);
+  if (status == ANAS_OK && step)
+    status = anas_weights_load(reporter->checkpoint, anas_program_info(reporter->program),
+                               anas_program_params(reporter->program), &has_optimizer);
+  int64_t steps = status == ANAS_OK && step && has_optimizer ? strtoll(step, NULL, 10) : 0;
+  free(step);
+  printf(steps ? "going on after step %lld\n" : "the checkpoint cannot be used; starting again\n", (long long)steps);
+  return steps;
+}
+
+static anas_status train_program(struct search *search, int64_t number, struct anas_program *program,
+                                 struct reporter *reporter, struct outcome *out) {
+  const struct anas_program_image *info = anas_program_info(program);
+  struct anas_train_options options = train_options(search, number);
+  ANAS_RETURN_IF_ERROR(anas_init_params(info, options.seed, anas_program_params(program)));
+  char *checkpoint = study_trial_path(study_path(search->study), number, "checkpoint.safetensors");
+  reporter->program = program;
+  reporter->checkpoint = checkpoint;
+  options.first_step = load_checkpoint(reporter);
+  anas_status status = anas_train(program, search->dataset, &options, on_progress, reporter, &out->result);
+  if (status == ANAS_OK) status = reporter->checkpoint_status;
+  reporter->checkpoint = NULL;
+  unlink(checkpoint);
+  free(checkpoint);
+  return status;
 }
 
 static anas_status train(struct search *search, int64_t number, MlirModule module, struct reporter *reporter,
@@ -108,15 +150,12 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   fflush(stdout);
   struct anas_program *program;
   ANAS_RETURN_IF_ERROR(anas_program_load(&image, &program));
-  const struct anas_program_image *info = anas_program_info(program);
-  struct anas_train_options options = train_options(search, number);
-  anas_status status = anas_init_params(info, options.seed, anas_program_params(program));
-  if (status == ANAS_OK) status = anas_train(program, search->dataset, &options, on_progress, reporter, &out->result);
+  anas_status status = train_program(search, number, program, reporter, out);
   if (status == ANAS_OK && strcmp(o->keep_weights, "none")) {
     char *path = study_trial_path(study_path(search->study), number, "weights.safetensors");
     char *trial = anas_format("%lld", (long long)number);
     const char *metadata[] = {"anas.trial", trial, NULL};
-    status = anas_weights_save(path, info, anas_program_params(program), false, metadata);
+    status = anas_weights_save(path, anas_program_info(program), anas_program_params(program), false, metadata);
     free(trial);
     free(path);
   }
@@ -124,25 +163,16 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   return status;
 }
 
-// Larger networks are better with diminishing returns, plus noise that depends on the architecture alone.
-static void simulate(struct search *search, int64_t number, struct reporter *reporter, struct outcome *out) {
-  const struct study_trial *trial = &search->trials[number];
-  struct anas_rng rng = anas_rng_make(anas_hash64(trial->hash, strlen(trial->hash), search->options.seed));
-  double params = fmax(trial->metric[METRIC_PARAMS], 1);
-  out->result.val_accuracy = 0.95 - 0.5 / (1 + log10(params)) + 0.05 * (anas_rng_double(&rng) - 0.5);
-  out->result.val_loss = -log(out->result.val_accuracy);
-  out->result.train_loss = out->result.val_loss;
-  out->result.images_per_second = 1e9 / fmax(trial->metric[METRIC_FLOPS], 1);
-  out->result.steps = search->options.epochs;
-  for (int64_t e = 1; e <= search->options.epochs; e++) {
-    struct anas_progress p = {.epoch = e,
-                              .epochs = search->options.epochs,
-                              .step = e,
-                              .steps = search->options.epochs,
-                              .epoch_done = true,
-                              .val_accuracy = out->result.val_accuracy};
-    on_progress(&p, reporter);
-  }
+void report_epoch(struct reporter *reporter, const struct search *search, int64_t epoch,
+                  const struct outcome *outcome) {
+  struct anas_progress progress = {.epoch = epoch,
+                                   .epochs = search->options.epochs,
+                                   .step = epoch,
+                                   .steps = search->options.epochs,
+                                   .epoch_done = true,
+                                   .loss = outcome->result.train_loss,
+                                   .val_accuracy = outcome->result.val_accuracy};
+  on_progress(&progress, reporter);
 }
 
 // ---- faults
@@ -188,10 +218,12 @@ static anas_status evaluate(struct search *search, int64_t number, struct report
   MlirModule module;
   anas_status status = anas_parse_file(search->context, path, &module);
   free(path);
-  if (status == ANAS_OK && !strcmp(search->options.evaluator, "simulated"))
-    simulate(search, number, reporter, out);
-  else if (status == ANAS_OK)
-    status = train(search, number, module, reporter, out);
+  const struct evaluator *evaluator = NULL;
+  const char *argument = NULL;
+  if (status == ANAS_OK) status = evaluator_find(search->options.evaluator, &evaluator, &argument);
+  if (status == ANAS_OK)
+    status = evaluator ? evaluator->evaluate(search, number, argument, reporter, out)
+                       : train(search, number, module, reporter, out);
   (void)diagnostics; // the process ends with it
   return status;
 }

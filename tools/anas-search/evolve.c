@@ -302,8 +302,9 @@ struct run {
   struct table *table;
   struct trial_process *running;
   int num_running;
-  int64_t *queue; // trials of an earlier, interrupted run
+  int64_t *queue; // trials to start again: of an earlier, interrupted run, or killed from outside
   int64_t num_queue, next_queued;
+  size_t capacity_queue;
   int64_t *front;
   int64_t num_front;
   double started;
@@ -393,6 +394,10 @@ static anas_status collect(struct run *run) {
     ANAS_RETURN_IF_ERROR(study_update(search->study, trial));
     table_trial_ended(run->table, trial);
     if (ended(trial)) ANAS_RETURN_IF_ERROR(update_front(run, trial->number));
+    if (trial->state == STUDY_INTERRUPTED && trial->kills) {
+      run->queue = anas_grow(run->queue, (size_t)run->num_queue, &run->capacity_queue, sizeof *run->queue);
+      run->queue[run->num_queue++] = trial->number;
+    }
   }
   return ANAS_OK;
 }
@@ -449,6 +454,7 @@ static void stop_all(struct run *run) {
 static void queue_unfinished(struct run *run) {
   const struct search *search = run->search;
   run->queue = anas_calloc((size_t)search->num_trials, sizeof *run->queue);
+  run->capacity_queue = (size_t)search->num_trials;
   for (int64_t i = 0; i < search->num_trials; i++)
     if (!ended(&search->trials[i])) run->queue[run->num_queue++] = i;
   int64_t count;

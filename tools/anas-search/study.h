@@ -52,6 +52,7 @@ struct study_trial {
   double metric[METRIC_NUM];                        // NaN where unknown
   double train_loss, compile_seconds;
   int64_t steps, peak_bytes, attempts; // attempts: how often it was started
+  int kills;                           // from outside, as seen by this process; not stored
   double created, started, finished;   // seconds since 1970; 0: not yet
 };
 void study_trial_init(struct study_trial *trial);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define GRACE_SECONDS 3.0 // between SIGTERM and SIGKILL
+#define MAX_KILLS 5       // from outside, before it is the candidate's fault (the system may have run out of memory)
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ADDRESS_SANITIZER 1
@@ -245,7 +246,7 @@ static void classify(struct search *search, struct trial_process *process, int w
   const struct search_options *options = &search->options;
   bool reported = trial->state != STUDY_RUNNING;
   int sign = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
-  if (reported && !sign && !WEXITSTATUS(wait_status)) return;
+  if (reported && (sign == SIGKILL || (!sign && !WEXITSTATUS(wait_status)))) return; // a result is a result
   const char *limit_name = options->memory_limit ? "--memory-limit" : "this machine's share of a worker";
   double limit_mib = (double)process->memory_limit / (1 << 20);
   if (process->interrupted) {
@@ -256,6 +257,8 @@ static void classify(struct search *search, struct trial_process *process, int w
     set_end(trial, STUDY_TIMEOUT, anas_format("longer than --trial-timeout (%g s)", options->trial_timeout));
   } else if (sign && output_says_out_of_memory(search, trial->number)) {
     set_end(trial, STUDY_OOM, anas_format("an allocation failed under %s (%.0f MiB)", limit_name, limit_mib));
+  } else if (sign == SIGKILL && ++trial->kills < MAX_KILLS) {
+    set_end(trial, STUDY_INTERRUPTED, anas_strdup("killed by signal 9 (Killed) from outside; it starts again"));
   } else if (sign == SIGKILL) {
     set_end(trial, STUDY_CRASHED,
             anas_strdup("killed by signal 9 (Killed) from outside; perhaps the system ran out of memory"));
