@@ -52,9 +52,8 @@ struct anas_contraction {
   // at r * a_stride, a step is a_pitch.
   bool pack_a, pack_b;
   int64_t a_elements, b_elements, a_pitch, a_stride;
-  bool panels;     // a stream that copies a panel of B for every column and block
-  bool fetch_a;    // the next batch item's A is fetched while one is computed
-  int64_t fetch_c; // distance of the next item's result, which is fetched too; 0: it is not
+  bool panels;         // a stream that copies a panel of B for every column and block
+  int64_t fetch_parts; // work items that read the same A, and fetch the next ones' together; 0: they do not
 };
 
 #define ANAS_PARALLEL_MACS 200000.0 // fewer are not worth a second thread
@@ -70,6 +69,8 @@ bool anas_contraction_transposable(const struct anas_cpu_nest *nest, int a, int 
 // Which operands to copy, after the register tile and the stream are chosen; how large the copies are, at the end.
 void anas_contraction_packing(struct anas_contraction *plan);
 void anas_contraction_packed_sizes(struct anas_contraction *plan);
+// What is fetched ahead (contraction_fetch.c).
+bool anas_contraction_fetches_a(const struct anas_contraction *plan);
 void anas_contraction_prefetching(struct anas_contraction *plan);
 // An array of f32, or one index, on the stack; to be called at the top of the function.
 MlirValue anas_contraction_stack(struct anas_code *code, int64_t elements);

@@ -16,8 +16,8 @@ struct anas_place anas_emitter_move(const struct anas_emitter *e, struct anas_pl
   place.a = anas_address_step(e->code, place.a, iv, operand[plan->a].stride[loop] * scale);
   place.b = anas_address_step(e->code, place.b, iv, operand[plan->b].stride[loop] * scale);
   place.c = anas_address_step(e->code, place.c, iv, operand[plan->c].stride[loop] * scale);
-  if (e->fetching && loop == plan->row[0])
-    place.fetch = anas_address_step(e->code, place.fetch, iv, plan->nest->extent[plan->k[0]] * scale);
+  if (plan->num_rows == 1 && loop == plan->row[0])
+    place.next = anas_address_step(e->code, place.next, iv, e->nest->operand[plan->a].stride[loop] * scale);
   return place;
 }
 
@@ -160,9 +160,6 @@ static void emit_reduction(struct anas_emitter *e, int level, struct anas_place 
   struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, upper, 1, num, accumulator);
   for (int i = 0; i < num; i++)
     accumulator[i] = anas_code_iter(&scope, i);
-  if (e->fetching && level == plan->num_k - 1)
-    anas_code_prefetch(code, e->source_a, anas_address_step(code, place.fetch, scope.iv, plan->tile[plan->row[0]]),
-                       false);
   MlirValue fill_at = e->fill_at;
   if (!mlirValueIsNull(e->fill_limit))
     e->fill_at =
@@ -172,6 +169,41 @@ static void emit_reduction(struct anas_emitter *e, int level, struct anas_place 
   anas_code_end(code, &scope, num, accumulator);
   for (int i = 0; i < num; i++)
     accumulator[i] = anas_code_result(&scope, i);
+}
+
+// `count` steps of the only reduction loop of a tile, from step `first` on.
+static void emit_steps(struct anas_emitter *e, struct anas_place place, MlirValue first, int64_t offset, int64_t count,
+                       int rows, const int64_t *row_a, MlirValue *accumulator) {
+  struct anas_code *code = e->code;
+  int loop = e->plan->k[e->plan->k_split], num = rows * e->vectors;
+  place = anas_emitter_move(e, place, loop, first, 1);
+  place = anas_emitter_move(e, place, loop, anas_code_index(code, offset), 1);
+  struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, anas_code_index(code, count), 1, num, accumulator);
+  for (int i = 0; i < num; i++)
+    accumulator[i] = anas_code_iter(&scope, i);
+  emit_products(e, anas_emitter_move(e, place, loop, scope.iv, 1), rows, row_a, accumulator);
+  anas_code_end(code, &scope, num, accumulator);
+  for (int i = 0; i < num; i++)
+    accumulator[i] = anas_code_result(&scope, i);
+}
+
+// The same reduction, in segments that begin with fetches.
+static void emit_segments(struct anas_emitter *e, struct anas_place place, int64_t segments, int num_fetches,
+                          const struct anas_fetch *fetch, int rows, const int64_t *row_a, MlirValue *accumulator) {
+  struct anas_code *code = e->code;
+  int num = rows * e->vectors;
+  int64_t length = e->plan->k_block / segments, left = e->plan->k_block - length * segments;
+  struct anas_code_scope scope =
+      anas_code_for(code, (MlirValue){0}, anas_code_index(code, segments), 1, num, accumulator);
+  for (int i = 0; i < num; i++)
+    accumulator[i] = anas_code_iter(&scope, i);
+  for (int i = 0; i < num_fetches; i++)
+    anas_fetch_emit(e, &fetch[i], scope.iv);
+  emit_steps(e, place, anas_code_mul_const(code, scope.iv, length), 0, length, rows, row_a, accumulator);
+  anas_code_end(code, &scope, num, accumulator);
+  for (int i = 0; i < num; i++)
+    accumulator[i] = anas_code_result(&scope, i);
+  if (left > 0) emit_steps(e, place, (MlirValue){0}, length * segments, left, rows, row_a, accumulator);
 }
 
 static struct anas_address tile_element(const struct anas_emitter *e, struct anas_place place, const int64_t *row_c,
@@ -209,15 +241,29 @@ void anas_emitter_tile(struct anas_emitter *e, struct anas_place place) {
   MlirValue zero = anas_code_splat_f32(code, plan->lanes, 0), sum[MAX_TILE];
   MlirValue fill = c->filled ? anas_code_splat(code, type, c->fill) : zero;
   bool blocks = !mlirValueIsNull(e->first_block);
-  for (int i = 0; i < num; i++) {
-    sum[i] = blocks ? zero : fill;
-    if (!blocks && begins_line(e, i % e->vectors)) // if not this result, then that of the next item
-      anas_code_prefetch(code, e->flat[plan->c], anas_address_offset(tile_element(e, place, row_c, i), plan->fetch_c),
-                         true);
-  }
   bool filling = !mlirValueIsNull(e->fill_limit);
+  int64_t segments = 1;
+  if (plan->num_k == plan->k_split + 1 && !plan->stream && !filling && mlirValueIsNull(e->k_count))
+    segments = anas_fetch_segments(e, plan->k_block);
+  struct anas_fetch fetch[2];
+  int num_fetches = 0;
+  if (!blocks) {
+    int64_t vector_c[MAX_TILE];
+    for (int v = 0; v < e->vectors; v++)
+      vector_c[v] = begins_line(e, v) ? vector_offset(e, plan->c, v) : -1;
+    fetch[num_fetches++] = anas_fetch_c(e, place.c, rows, row_c, vector_c, segments);
+  }
+  if (plan->fetch_parts > 0) fetch[num_fetches++] = anas_fetch_a(e, place.next, segments);
+  for (int i = 0; i < num; i++)
+    sum[i] = blocks ? zero : fill;
   if (filling) e->fill_at = anas_code_load(code, e->filler, (struct anas_address){0});
-  emit_reduction(e, plan->k_split, place, rows, row_a, sum);
+  if (segments > 1) {
+    emit_segments(e, place, segments, num_fetches, fetch, rows, row_a, sum);
+  } else {
+    for (int i = 0; i < num_fetches; i++)
+      anas_fetch_emit(e, &fetch[i], (MlirValue){0});
+    emit_reduction(e, plan->k_split, place, rows, row_a, sum);
+  }
   if (filling)
     anas_code_store(code, anas_code_add_const(code, e->fill_at, block_steps(plan, plan->k_split) * ANAS_LINE),
                     e->filler, (struct anas_address){0});

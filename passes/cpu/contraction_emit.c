@@ -45,13 +45,9 @@ static void emit_rows(struct anas_emitter *e, int position, struct anas_place pl
 // The rows of a chunk in one reduction block, from copies of A and B if the plan says so.
 static void emit_chunk(struct anas_emitter *e, struct anas_place place) {
   const struct anas_contraction *plan = e->plan;
-  e->fetching = plan->fetch_a;
   e->source_a = e->flat[plan->a];
-  if (plan->fetch_a)
-    place.fetch = anas_address_offset(place.a, plan->nest->operand[plan->a].stride[plan->batch[plan->num_batch - 1]]);
   if (!plan->pack_a && !plan->pack_b) {
     emit_rows(e, plan->num_rows > 0 ? plan->chunk_at : 0, place);
-    e->fetching = false;
     return;
   }
   struct anas_cpu_nest nest = *plan->nest; // strides of the copies
@@ -75,7 +71,6 @@ static void emit_chunk(struct anas_emitter *e, struct anas_place place) {
   e->plan = &inner;
   emit_rows(e, plan->num_rows > 0 ? plan->chunk_at : 0, place);
   e->plan = plan;
-  e->fetching = false;
   e->flat[plan->a] = a;
   e->flat[plan->b] = b;
 }
@@ -91,12 +86,15 @@ static void emit_blocks(struct anas_emitter *e, int level, struct anas_place pla
     e->first_block = mlirValueIsNull(done)
                          ? (MlirValue){0}
                          : anas_code_compare(code, false, ANAS_CMPI_EQ, done, anas_code_index(code, 0));
+    if (plan->fetch_parts > 0) place.next = anas_fetch_place(e, place.next, e->share, (MlirValue){0});
     emit_chunk(e, place);
     return;
   }
   int64_t step = is_split ? plan->k_block : 1;
   struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, anas_code_index(code, extent), step, 0, NULL);
+  struct anas_address next = place.next;
   place = anas_emitter_move(e, place, plan->k[level], scope.iv, 1);
+  if (is_split && plan->fetch_parts > 0) place.next = anas_fetch_place(e, next, e->share, scope.iv);
   done = anas_code_add(code, done, scope.iv);
   if (!is_split) {
     emit_blocks(e, level + 1, place, done);
@@ -202,17 +200,46 @@ static void begin_filling(struct anas_emitter *e) {
   anas_code_end(code, &scope, 0, NULL);
 }
 
+static void read_digits(struct anas_emitter *e, MlirValue item, MlirValue *out_digit) {
+  const struct anas_contraction *plan = e->plan;
+  for (int i = plan->num_outer - 1; i >= 0; i--) {
+    MlirValue size = anas_code_index(e->code, plan->outer[i].count);
+    out_digit[i] = i > 0 ? anas_code_binary(e->code, "arith.remui", item, size) : item;
+    if (i > 0) item = anas_code_binary(e->code, "arith.divui", item, size);
+  }
+}
+
+// Where the next work items that read another A than `item` find it. Rows are counted from the first of the chunk of
+// this one.
+static struct anas_address next_a(struct anas_emitter *e, struct anas_address a, MlirValue item,
+                                  const MlirValue *digit) {
+  const struct anas_contraction *plan = e->plan;
+  MlirValue next[ANAS_CPU_LOOPS];
+  read_digits(e, anas_code_add_const(e->code, item, plan->fetch_parts), next);
+  for (int i = 0; i < plan->num_outer; i++) {
+    const struct anas_level *level = &plan->outer[i];
+    int64_t stride = plan->nest->operand[plan->a].stride[level->loop];
+    if (level->kind == ANAS_LEVEL_CHUNK) {
+      stride *= plan->chunk_rows;
+      a = anas_address_step(e->code, anas_address_step(e->code, a, next[i], stride), digit[i], -stride);
+    } else if (level->kind == ANAS_LEVEL_BATCH) {
+      a = anas_address_step(e->code, a, next[i], stride);
+    }
+  }
+  return a;
+}
+
 static void emit_range(struct anas_emitter *e, struct anas_place place) {
   const struct anas_contraction *plan = e->plan;
   struct anas_code *code = e->code;
   bool fills = anas_cpu_needs_fill(plan->nest), background = !mlirValueIsNull(e->filler);
   if (background) begin_filling(e);
   struct anas_code_scope scope = anas_code_for(code, e->begin, e->end, 1, 0, NULL);
-  MlirValue digit[ANAS_CPU_LOOPS], left = scope.iv;
-  for (int i = plan->num_outer - 1; i >= 0; i--) {
-    MlirValue size = anas_code_index(code, plan->outer[i].count);
-    digit[i] = i > 0 ? anas_code_binary(code, "arith.remui", left, size) : left;
-    if (i > 0) left = anas_code_binary(code, "arith.divui", left, size);
+  MlirValue digit[ANAS_CPU_LOOPS];
+  read_digits(e, scope.iv, digit);
+  if (plan->fetch_parts > 0) {
+    e->share = anas_fetch_share(e, scope.iv);
+    place.next = next_a(e, place.a, scope.iv, digit);
   }
   for (int i = 0; i < plan->num_outer; i++)
     place = enter_level(e, place, &plan->outer[i], digit[i]);
@@ -256,12 +283,12 @@ static void emit_stream(struct anas_emitter *e, int level, struct anas_place pla
 
 void anas_contraction_emit(struct anas_code *code, const struct anas_contraction *plan, MlirValue begin,
                            MlirValue end) {
-  struct anas_emitter e = {.code = code, .plan = plan, .begin = begin, .end = end};
+  struct anas_emitter e = {.code = code, .plan = plan, .nest = plan->nest, .begin = begin, .end = end};
   memcpy(e.rows, plan->tile, sizeof e.rows);
   const struct anas_cpu_operand *operand = plan->nest->operand;
   for (int o = 0; o < plan->nest->num_operands; o++)
     e.flat[o] = anas_code_flatten(code, operand[o].memref, operand[o].elements, operand[o].element);
-  if (plan->num_rows > 0 && !plan->stream && !plan->pack_a && !plan->fetch_a) {
+  if (plan->num_rows > 0 && !plan->stream && !plan->pack_a && plan->fetch_parts == 0) {
     int loop = plan->row[plan->chunk_at];
     e.ahead = operand[plan->a].stride[loop] * plan->tile[loop];
   }

@@ -14,7 +14,8 @@
 // of the accumulators. Panels with gaps between their rows must stay in the first level.
 #define PANEL_BYTES 65536.0
 #define LOOSE_PANEL_BYTES 20480.0
-#define CHUNK_BYTES 524288.0 // of A and C, within a 1 MiB second-level cache
+#define CHUNK_BYTES 524288.0         // of A and C, within a 1 MiB second-level cache
+#define FETCHED_CHUNK_BYTES 360000.0 // of two chunks of A, and C, if the next A is fetched while one is in use
 #define LONGEST_RUN 128
 #define STREAM_BYTES 262144.0 // of A and B in one block of the reduction
 #define STREAM_RESULT_BYTES 655360.0
@@ -139,7 +140,7 @@ static double chunk_bytes(const struct anas_contraction *plan, int at, int64_t r
   double c = footprint(plan, plan->c, extent);
   if (plan->fill_loop >= 0) // all of its slab is filled, and the next
     c = 2 * (double)(rows * nest->operand[plan->c].stride[plan->fill_loop] * 4);
-  return a + c;
+  return (anas_contraction_fetches_a(plan) ? 2 : 1) * a + c; // the next chunk of A is on its way
 }
 
 static int64_t column_levels(const struct anas_contraction *plan) {
@@ -155,6 +156,7 @@ static bool search_chunk(struct anas_contraction *plan, bool whole_reduction, in
                          double *out_tiles) {
   const struct anas_cpu_nest *nest = plan->nest;
   bool fitting = false;
+  double limit = anas_contraction_fetches_a(plan) ? FETCHED_CHUNK_BYTES : CHUNK_BYTES;
   for (int at = 0; at <= last_at; at++) {
     int loop = plan->row[at];
     int64_t extent = nest->extent[loop], tile = plan->tile[loop], tiles = (extent + tile - 1) / tile;
@@ -163,7 +165,7 @@ static bool search_chunk(struct anas_contraction *plan, bool whole_reduction, in
       int64_t rows = (tiles + parts - 1) / parts * tile;
       if (rows == previous) continue;
       previous = rows;
-      if (chunk_bytes(plan, at, rows, whole_reduction) > CHUNK_BYTES) continue;
+      if (chunk_bytes(plan, at, rows, whole_reduction) > limit) continue;
       int64_t chunks = (extent + rows - 1) / rows;
       fitting = true;
       plan->chunk_at = at;
@@ -360,7 +362,9 @@ void anas_contraction_order(struct anas_contraction *plan) {
   choose_panels(plan);
   if (!plan->panels) choose_stream(plan);
   anas_contraction_packing(plan);
-  if (!plan->stream && plan->num_batch == 0 && !plan->pack_a && !plan->pack_b) cut_innermost(plan);
+  if (!plan->stream && plan->num_batch == 0 && !plan->pack_a && !plan->pack_b &&
+      (plan->num_k > 1 || plan->num_rows > 1))
+    cut_innermost(plan);
   choose_reduction_blocks(plan);
   if (plan->stream)
     stream_levels(plan);

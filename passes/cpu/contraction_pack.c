@@ -17,7 +17,6 @@
 #define PAGE 1024 // elements
 #define MAX_PAGES_A 8
 #define MAX_PAGES_B 32
-#define MIN_FETCH 2048 // elements of A of a batch item
 
 // ---- decisions
 
@@ -55,21 +54,6 @@ void anas_contraction_packing(struct anas_contraction *plan) {
   // Without a batch the same chunk of A would be copied for every column.
   plan->pack_a = plan->num_batch > 0 && !plan->stream && plan->num_rows == 1 && a->stride[plan->row[0]] == 1 &&
                  pages(nest, a, k) > MAX_PAGES_A && plan->vectors > 1 && tiles > 2;
-}
-
-// One batch item after the other: while the tiles of one are computed, A of the next is fetched, if it is one piece of
-// memory, with a line or less for every step of the reduction, and so is the place of its result.
-void anas_contraction_prefetching(struct anas_contraction *plan) {
-  const struct anas_cpu_nest *nest = plan->nest;
-  if (plan->num_batch == 0 || plan->num_outer == 0 || plan->outer[0].kind != ANAS_LEVEL_BATCH || plan->num_rows != 1 ||
-      plan->num_k != 1 || plan->k_block < nest->extent[plan->k[0]] || plan->chunk_rows < nest->extent[plan->row[0]])
-    return;
-  const struct anas_cpu_operand *a = &nest->operand[plan->a], *c = &nest->operand[plan->c];
-  int batch = plan->batch[plan->num_batch - 1], row = plan->row[0], k = plan->k[0];
-  int64_t rows = nest->extent[row], steps = nest->extent[k], lanes = nest->extent[plan->lane];
-  bool one_piece = (a->stride[row] == steps && a->stride[k] == 1) || (a->stride[row] == 1 && a->stride[k] == rows);
-  plan->fetch_a = one_piece && a->stride[batch] == rows * steps && rows * steps >= MIN_FETCH;
-  if (c->stride[row] == lanes && c->stride[batch] == rows * lanes) plan->fetch_c = c->stride[batch];
 }
 
 void anas_contraction_packed_sizes(struct anas_contraction *plan) {
