@@ -6,7 +6,6 @@
 
 #include <math.h>
 
-#define POINTS 36
 #define STEP_TILES 32 // tiles of a step, about: long enough that loading and storing the sums does not matter
 #define MAX_STEP_TILES 64
 #define SLOT_BYTES 1300000.0
@@ -15,9 +14,9 @@
 #define MIN_MACS 1e7 // smaller convolutions are not worth the code
 
 // Cycles, measured: a transform is bound by storing its results to the second-level cache.
-#define TRANSFORM_CYCLES 22.0 // of a channel of a tile
-#define FINISH_CYCLES 3.0     // of a sum, for each share of the tiles
-#define PRODUCT_RATE 0.8      // of the peak
+#define TRANSFORM_CYCLES 0.6 // of a point of a channel of a tile
+#define FINISH_CYCLES 3.0    // of a sum, for each share of the tiles
+#define PRODUCT_RATE 0.8     // of the peak
 #define DIRECT_RATE 0.85
 
 // ---- recognition
@@ -50,8 +49,7 @@ static bool find_dims(struct anas_winograd_filter *plan, const struct anas_contr
     tap[1] = t, position[1] = p;
   }
   for (int d = 0; d < 2; d++) {
-    int64_t extent = nest->extent[position[d]];
-    plan->dim[d] = (struct anas_winograd_dim){extent, (extent + 3) / 4, extent - (extent - 1) / 4 * 4};
+    plan->dim[d].extent = nest->extent[position[d]];
     plan->x_stride.dim[d] = x[position[d]];
     plan->dy_stride.dim[d] = nest->operand[plan->dy].stride[position[d]];
     plan->tap_stride[d] = nest->operand[plan->dw].stride[tap[d]];
@@ -128,11 +126,11 @@ int64_t anas_winograd_filter_rows(const struct anas_winograd_filter *plan) {
 }
 
 int64_t anas_winograd_filter_panel(const struct anas_winograd_filter *plan) {
-  return POINTS * plan->step;
+  return plan->points * plan->step;
 }
 
 int64_t anas_winograd_filter_x(const struct anas_winograd_filter *plan) {
-  return POINTS * plan->sum_step;
+  return plan->points * plan->sum_step;
 }
 
 int64_t anas_winograd_filter_dy(const struct anas_winograd_filter *plan) {
@@ -158,17 +156,26 @@ static void set_blocks(struct anas_winograd_filter *plan, int64_t channel_block,
 static double cycles(const struct anas_winograd_filter *plan, int lanes) {
   double c = (double)plan->channels, f = (double)plan->features;
   double tiles = (double)(anas_winograd_filter_rows(plan) * plan->dim[1].tiles);
-  double products = POINTS * tiles * c * f / (2 * lanes * PRODUCT_RATE);
+  double products = plan->points * tiles * c * f / (2 * lanes * PRODUCT_RATE);
   double transforms = TRANSFORM_CYCLES * tiles *
                       (c * f / (double)plan->feature_block + f * c / (double)plan->channel_block) *
                       (lanes < ANAS_PANEL ? 1.0 * ANAS_PANEL / (2 * lanes) + 0.5 : 1);
-  return products + transforms + POINTS * c * f * FINISH_CYCLES * (double)plan->parts / lanes;
+  return products + transforms + plan->points * c * f * FINISH_CYCLES * (double)plan->parts / lanes;
 }
 
-static bool choose_blocks(struct anas_winograd_filter *plan, int lanes) {
+// The best blocks for tiles of m x m; returns their cycles.
+static double choose_blocks(struct anas_winograd_filter *plan, int m, int lanes) {
   double best = INFINITY;
+  plan->m = m;
+  plan->window = m + 2;
+  plan->points = plan->window * plan->window;
+  for (int d = 0; d < 2; d++) {
+    struct anas_winograd_dim *dim = &plan->dim[d];
+    dim->tiles = (dim->extent + m - 1) / m;
+    dim->last = dim->extent - (dim->tiles - 1) * m;
+  }
   struct anas_winograd_filter found = *plan;
-  if (plan->dim[1].tiles > MAX_STEP_TILES) return false;
+  if (plan->dim[1].tiles > MAX_STEP_TILES) return best;
   plan->unit = STEP_TILES / plan->dim[1].tiles;
   if (plan->unit < 1) plan->unit = 1;
   if (plan->unit > anas_winograd_filter_rows(plan)) plan->unit = anas_winograd_filter_rows(plan);
@@ -182,14 +189,18 @@ static bool choose_blocks(struct anas_winograd_filter *plan, int lanes) {
       found = *plan;
     }
   *plan = found;
-  double macs = (double)anas_cpu_nest_iterations(plan->nest);
-  return macs >= MIN_MACS && best < macs / (2 * lanes * DIRECT_RATE);
+  return best;
 }
 
 bool anas_winograd_filter_plan(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
                                struct anas_winograd_filter *out) {
-  *out = (struct anas_winograd_filter){.nest = nest};
-  return recognise(out, target) && choose_blocks(out, target->lanes);
+  struct anas_winograd_filter large = {.nest = nest};
+  double macs = (double)anas_cpu_nest_iterations(nest);
+  if (macs < MIN_MACS || !recognise(&large, target)) return false;
+  struct anas_winograd_filter small = large;
+  double large_cycles = choose_blocks(&large, 4, target->lanes), small_cycles = choose_blocks(&small, 2, target->lanes);
+  *out = small_cycles < large_cycles ? small : large;
+  return fmin(small_cycles, large_cycles) < macs / (2 * target->lanes * DIRECT_RATE);
 }
 
 // ---- as an algorithm of the code generator

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Internal to passes/cpu: the filter gradient of a 3x3 convolution by Winograd's F(4x4, 3x3).
+// Internal to passes/cpu: the filter gradient of a 3x3 convolution by Winograd's F(m x m, 3x3).
 //
 //   dW = G' [ sum over tiles of (B' x B) (.) (A dy A') ] G
 //
-// A tile is 4x4 positions of dy and the 6x6 positions of x that they meet. Both are transformed to 36 values a channel;
-// for each of the 36, the sum over the tiles is a product of matrices, channels by tiles by features: 36 multiply-adds
-// a tile instead of 144.
+// A tile is m x m positions of dy and the (m + 2) x (m + 2) positions of x that they meet. Both are transformed to
+// (m + 2)^2 points a channel; for each of them, the sum over the tiles is a product of matrices, channels by tiles by
+// features: 36 multiply-adds a tile instead of 144 for m = 4, and 16 instead of 36 for m = 2, for the smallest images.
 #ifndef ANAS_PASSES_CPU_WINOGRAD_FILTER_H
 #define ANAS_PASSES_CPU_WINOGRAD_FILTER_H
 
@@ -20,11 +20,12 @@ struct anas_winograd_dim {
 };
 
 // Channels and features are cut into blocks; a work item computes the products of one block of each for a share of the
-// tiles, step by step: it transforms some rows of tiles, then adds their 36 products to its sums. What it needs lies in
+// tiles, step by step: it transforms some rows of tiles, then adds their products to its sums. What it needs lies in
 // a slot of the scratch memory, small enough for the second-level cache.
 struct anas_winograd_filter {
   const struct anas_cpu_nest *nest;
-  int x, dy, dw; // operands
+  int x, dy, dw;         // operands
+  int m, window, points; // positions of a tile in each dimension, m + 2, and its square
   int64_t batch, channels, features;
   struct anas_winograd_dim dim[2];
   // Strides, in elements: per example, row, column, and block of ANAS_PANEL channels.
@@ -38,8 +39,8 @@ struct anas_winograd_filter {
   int64_t parts;    // shares of the tiles; above 1 a second part of the kernel adds them up
   int64_t slots;    // work items; item i takes blocks i, i + slots, ... if there is one share, else one block
   int64_t unit;     // rows of tiles in a step
-  int64_t sum_step; // elements from one of the 36 sums to the next
-  int64_t step;     // elements from one of the 36 transformed values of a panel to the next
+  int64_t sum_step; // elements from the sums of a point to those of the next
+  int64_t step;     // elements from the values of a point in a panel to those of the next
   int64_t slot_elements;
 };
 

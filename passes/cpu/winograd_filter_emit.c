@@ -4,8 +4,8 @@
 
 #include <math.h>
 
-#define WINDOW 6 // values a tile has in each dimension, transformed
-#define TILE 4
+#define MAX_WINDOW 6
+#define MAX_POINTS (MAX_WINDOW * MAX_WINDOW)
 #define TAPS 3
 #define MAX_SUMS 32
 
@@ -38,11 +38,34 @@ static MlirValue sub(struct filter_emitter *e, MlirValue a, MlirValue b) {
   return anas_code_binary(e->code, "arith.subf", a, b);
 }
 
-// ---- transforms of one dimension, for the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray, "Fast Algorithms for
-// Convolutional Neural Networks", section 4.3)
+// ---- transforms of one dimension (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", section 4)
 
-// B' x
-static void transform_x(struct filter_emitter *e, const MlirValue *x, MlirValue *out) {
+// m = 2, points 0, 1, -1 and infinity: B' x
+static void transform_x_2(struct filter_emitter *e, const MlirValue *x, MlirValue *out) {
+  out[0] = sub(e, x[0], x[2]);
+  out[1] = add(e, x[1], x[2]);
+  out[2] = sub(e, x[2], x[1]);
+  out[3] = sub(e, x[1], x[3]);
+}
+
+// A dy
+static void transform_dy_2(struct filter_emitter *e, const MlirValue *y, MlirValue *out) {
+  out[0] = y[0];
+  out[1] = add(e, y[0], y[1]);
+  out[2] = sub(e, y[0], y[1]);
+  out[3] = times(e, -1, y[1]);
+}
+
+// G' u
+static void transform_sums_2(struct filter_emitter *e, const MlirValue *u, MlirValue *out) {
+  MlirValue even = add(e, u[1], u[2]);
+  out[0] = fma_const(e, 0.5, even, u[0]);
+  out[1] = times(e, 0.5, sub(e, u[1], u[2]));
+  out[2] = fma_const(e, 0.5, even, u[3]);
+}
+
+// m = 4, points 0, 1, -1, 2, -2 and infinity: B' x
+static void transform_x_4(struct filter_emitter *e, const MlirValue *x, MlirValue *out) {
   MlirValue even = fma_const(e, -4, x[2], x[4]), odd = fma_const(e, -4, x[1], x[3]);
   MlirValue even2 = sub(e, x[4], x[2]), odd2 = sub(e, x[3], x[1]);
   out[0] = fma_const(e, 4, x[0], fma_const(e, -5, x[2], x[4]));
@@ -54,7 +77,7 @@ static void transform_x(struct filter_emitter *e, const MlirValue *x, MlirValue 
 }
 
 // A dy
-static void transform_dy(struct filter_emitter *e, const MlirValue *y, MlirValue *out) {
+static void transform_dy_4(struct filter_emitter *e, const MlirValue *y, MlirValue *out) {
   MlirValue even = add(e, y[0], y[2]), odd = add(e, y[1], y[3]);
   MlirValue even2 = fma_const(e, 4, y[2], y[0]), odd2 = fma_const(e, 4, y[3], y[1]);
   out[0] = y[0];
@@ -66,7 +89,7 @@ static void transform_dy(struct filter_emitter *e, const MlirValue *y, MlirValue
 }
 
 // G' u
-static void transform_sums(struct filter_emitter *e, const MlirValue *u, MlirValue *out) {
+static void transform_sums_4(struct filter_emitter *e, const MlirValue *u, MlirValue *out) {
   MlirValue one = add(e, u[1], u[2]), two = add(e, u[3], u[4]);
   MlirValue one_odd = sub(e, u[2], u[1]), two_odd = sub(e, u[3], u[4]);
   out[0] = fma_const(e, 1.0 / 4, u[0], fma_const(e, 1.0 / 24, two, times(e, -1.0 / 6, one)));
@@ -77,9 +100,9 @@ static void transform_sums(struct filter_emitter *e, const MlirValue *u, MlirVal
 // in[rows][columns], both `size`, to out[size_out][size_out]; column by column first.
 static void transform_square(struct filter_emitter *e, transform_fn transform, int size, int size_out,
                              const MlirValue *in, MlirValue *out) {
-  MlirValue half[WINDOW][WINDOW];
+  MlirValue half[MAX_WINDOW][MAX_WINDOW];
   for (int j = 0; j < size; j++) {
-    MlirValue column[WINDOW], result[WINDOW];
+    MlirValue column[MAX_WINDOW], result[MAX_WINDOW];
     for (int i = 0; i < size; i++)
       column[i] = in[i * size + j];
     transform(e, column, result);
@@ -107,9 +130,9 @@ struct side { // x or dy
 // Asks for the tile below, or where there is none, for that of the next example.
 static void prefetch_tile(struct filter_emitter *e, const struct side *side, struct anas_address from) {
   bool below = e->plan->dim[0].tiles > 1;
-  int64_t ahead = below ? TILE * side->stride->dim[0] : side->stride->example;
+  int64_t ahead = below ? e->plan->m * side->stride->dim[0] : side->stride->example;
   for (int i = below ? (int)side->halo : 0; i < side->size; i++)
-    for (int j = 0; j < TILE; j++)
+    for (int j = 0; j < e->plan->m; j++)
       anas_code_prefetch(e->code, side->source,
                          anas_address_offset(from, ahead + i * side->stride->dim[0] + j * side->stride->dim[1]), false);
 }
@@ -118,7 +141,7 @@ static void prefetch_tile(struct filter_emitter *e, const struct side *side, str
 static void emit_tile(struct filter_emitter *e, const struct side *side, struct anas_address from,
                       struct anas_address to, const int64_t *valid) {
   struct anas_code *code = e->code;
-  MlirValue zero = anas_code_splat_f32(code, e->lanes, 0), in[WINDOW * WINDOW], out[WINDOW * WINDOW];
+  MlirValue zero = anas_code_splat_f32(code, e->lanes, 0), in[MAX_POINTS], out[MAX_POINTS];
   for (int i = 0; i < side->size; i++)
     for (int j = 0; j < side->size; j++) {
       bool exists = i < valid[0] + side->halo && j < valid[1] + side->halo;
@@ -127,8 +150,8 @@ static void emit_tile(struct filter_emitter *e, const struct side *side, struct 
           exists ? anas_code_vector_load(code, side->source, anas_address_offset(from, offset), e->vector, e->lanes)
                  : zero;
     }
-  transform_square(e, side->transform, side->size, WINDOW, in, out);
-  for (int i = 0; i < WINDOW * WINDOW; i++)
+  transform_square(e, side->transform, side->size, e->plan->window, in, out);
+  for (int i = 0; i < e->plan->points; i++)
     anas_code_vector_store(code, out[i], e->scratch, anas_address_offset(to, i * e->plan->step), e->lanes);
 }
 
@@ -137,16 +160,17 @@ static void emit_tile_row(struct filter_emitter *e, const struct side *side, str
                           struct anas_address to, int64_t valid_rows) {
   struct anas_code *code = e->code;
   const struct anas_winograd_dim *dim = &e->plan->dim[1];
-  int64_t whole = dim->last == TILE ? dim->tiles : dim->tiles - 1;
+  int m = e->plan->m;
+  int64_t whole = dim->last == m ? dim->tiles : dim->tiles - 1;
   if (whole > 0) {
     struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, anas_code_index(code, whole), 1, 0, NULL);
-    struct anas_address tile = anas_address_step(code, from, scope.iv, TILE * side->stride->dim[1]);
+    struct anas_address tile = anas_address_step(code, from, scope.iv, m * side->stride->dim[1]);
     prefetch_tile(e, side, tile);
-    emit_tile(e, side, tile, anas_address_step(code, to, scope.iv, ANAS_PANEL), (int64_t[]){valid_rows, TILE});
+    emit_tile(e, side, tile, anas_address_step(code, to, scope.iv, ANAS_PANEL), (int64_t[]){valid_rows, m});
     anas_code_end(code, &scope, 0, NULL);
   }
   if (whole < dim->tiles)
-    emit_tile(e, side, anas_address_offset(from, whole * TILE * side->stride->dim[1]),
+    emit_tile(e, side, anas_address_offset(from, whole * m * side->stride->dim[1]),
               anas_address_offset(to, whole * ANAS_PANEL), (int64_t[]){valid_rows, dim->last});
 }
 
@@ -167,15 +191,15 @@ static void emit_side(struct filter_emitter *e, const struct side *side, MlirVal
   MlirValue example = anas_code_binary(code, "arith.divui", row, size);
   MlirValue tile = anas_code_binary(code, "arith.remui", row, size);
   from = anas_address_step(code, from, example, side->stride->example);
-  from = anas_address_step(code, from, tile, TILE * side->stride->dim[0]);
+  from = anas_address_step(code, from, tile, plan->m * side->stride->dim[0]);
   struct anas_code_scope branch = {0};
-  bool branches = dim->last < TILE && dim->tiles > 1;
+  bool branches = dim->last < plan->m && dim->tiles > 1;
   if (branches)
     branch = anas_code_if(
         code, anas_code_compare(code, false, ANAS_CMPI_EQ, tile, anas_code_index(code, dim->tiles - 1)), true);
   for (int b = 0; b < 1 + branches; b++) {
     for (int h = 0; h < ANAS_PANEL; h += e->lanes)
-      emit_tile_row(e, side, anas_address_offset(from, h), anas_address_offset(to, h), b == 0 ? dim->last : TILE);
+      emit_tile_row(e, side, anas_address_offset(from, h), anas_address_offset(to, h), b == 0 ? dim->last : plan->m);
     if (branches && b == 0) anas_code_else(code, &branch);
   }
   if (branches) anas_code_end(code, &branch, 0, NULL);
@@ -188,8 +212,8 @@ static void emit_transforms(struct filter_emitter *e, MlirValue first, MlirValue
   const struct anas_cpu_operand *operand = plan->nest->operand;
   struct side x = {.source = e->x,
                    .stride = &plan->x_stride,
-                   .transform = transform_x,
-                   .size = WINDOW,
+                   .transform = plan->m == 2 ? transform_x_2 : transform_x_4,
+                   .size = plan->window,
                    .halo = TAPS - 1,
                    .first = operand[plan->x].offset,
                    .block = e->channel_block,
@@ -197,8 +221,8 @@ static void emit_transforms(struct filter_emitter *e, MlirValue first, MlirValue
                    .target = anas_winograd_filter_x(plan)};
   struct side dy = {.source = e->dy,
                     .stride = &plan->dy_stride,
-                    .transform = transform_dy,
-                    .size = TILE,
+                    .transform = plan->m == 2 ? transform_dy_2 : transform_dy_4,
+                    .size = plan->m,
                     .first = operand[plan->dy].offset,
                     .block = e->feature_block,
                     .panels = plan->feature_block / ANAS_PANEL,
@@ -287,7 +311,7 @@ static void emit_products(struct filter_emitter *e, MlirValue tiles, MlirValue i
   const struct {
     int64_t count, x, dy, sums;
   } level[] = {
-      {WINDOW * WINDOW, plan->step, plan->step, plan->sum_step},
+      {plan->points, plan->step, plan->step, plan->sum_step},
       {plan->feature_block / wide, 0, wide / ANAS_PANEL * panel, wide},
       {wide / width, 0, width, width},
       {plan->channel_block / ANAS_PANEL, panel, 0, ANAS_PANEL * plan->feature_block},
@@ -340,17 +364,17 @@ static void emit_filters(struct filter_emitter *e, MlirValue first, int64_t coun
       anas_code_for(code, (MlirValue){0}, anas_code_index(code, plan->feature_block), e->lanes, 0, NULL);
   struct anas_address at = anas_address_step(code, e->slot, channel, plan->feature_block);
   at = anas_address_step(code, at, columns.iv, 1);
-  MlirValue sums[WINDOW * WINDOW], taps[TAPS * TAPS];
-  for (int j = 0; j < WINDOW; j++) { // a column of points at a time, so that they fit the registers
-    int point[WINDOW];
-    MlirValue column[WINDOW];
-    for (int i = 0; i < WINDOW; i++)
-      point[i] = i * WINDOW + j;
-    load_sums(e, point, WINDOW, at, column);
-    for (int i = 0; i < WINDOW; i++)
+  MlirValue sums[MAX_POINTS], taps[TAPS * TAPS];
+  for (int j = 0; j < plan->window; j++) { // a column of points at a time, so that they fit the registers
+    int point[MAX_WINDOW];
+    MlirValue column[MAX_WINDOW];
+    for (int i = 0; i < plan->window; i++)
+      point[i] = i * plan->window + j;
+    load_sums(e, point, plan->window, at, column);
+    for (int i = 0; i < plan->window; i++)
       sums[point[i]] = column[i];
   }
-  transform_square(e, transform_sums, WINDOW, TAPS, sums, taps);
+  transform_square(e, plan->m == 2 ? transform_sums_2 : transform_sums_4, plan->window, TAPS, sums, taps);
   struct anas_address to = {{0}, plan->nest->operand[plan->dw].offset};
   to = anas_address_step(code, to, e->channel_block, plan->channel_block * plan->channel_stride);
   to = anas_address_step(code, to, channel, plan->channel_stride);

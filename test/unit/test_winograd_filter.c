@@ -19,15 +19,16 @@ struct filter_case {
 };
 
 static const struct filter_case cases[] = {
-    {1, 28, 28, 32, 96, 0}, // no loop over examples
-    {4, 16, 16, 64, 32, 0}, // several shares of the tiles
-    {8, 4, 4, 256, 256, 0}, // more blocks than work items
-    {5, 8, 8, 128, 160, 1}, // blocks of 80 features, steps that do not divide the rows
-    {4, 13, 9, 64, 48, 1},  // partial tiles at both ends
-    {3, 21, 34, 48, 16, 0}, // one block of features
-    {1, 3, 200, 64, 64, 0}, // one row of tiles, which is partial
-    {9, 3, 3, 256, 144, 1}, // one tile, partial
-    {7, 7, 7, 96, 64, 0},
+    {1, 28, 28, 32, 96, 0},                           // no loop over examples
+    {4, 16, 16, 64, 32, 0},                           // several shares of the tiles
+    {8, 4, 4, 256, 256, 0},                           // more blocks than work items
+    {5, 8, 8, 128, 160, 1},                           // blocks of 80 features, steps that do not divide the rows
+    {4, 13, 9, 64, 48, 1},                            // partial tiles at both ends
+    {3, 21, 34, 48, 16, 0},                           // one block of features
+    {1, 3, 200, 64, 64, 0},                           // one row of tiles, which is partial
+    {9, 3, 3, 256, 144, 1},                           // one tile, partial
+    {7, 7, 7, 96, 64, 0},    {32, 2, 2, 128, 256, 1}, // tiles of 2x2
+    {20, 2, 5, 128, 144, 0},
 };
 
 static char *case_text(const struct filter_case *s) {
