@@ -39,6 +39,7 @@ struct anas_dataset_options {
 
 // name: "fashion-mnist", "cifar10" or "imagefolder".
 anas_status anas_dataset_open(const char *name, const struct anas_dataset_options *options, struct anas_dataset **out);
+size_t anas_dataset_bytes(const struct anas_dataset *dataset); // of pixels and labels in memory
 void anas_dataset_close(struct anas_dataset *dataset);
 
 // One batch: out_image is (batch, height, width, channels) f32 normalised to mean 0, deviation 1; rows past 'count' are

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
+#define PAGE ((size_t)4096)
 
 void anas_program_image_deinit(struct anas_program_image *image) {
   for (int i = 0; i < image->num_objects; i++)
@@ -18,21 +19,26 @@ void anas_program_image_deinit(struct anas_program_image *image) {
   memset(image, 0, sizeof *image);
 }
 
-// Large buffers start on a huge page boundary so that all of them can be backed by huge pages.
+// Large buffers start on a huge page boundary so that all of them can be backed by huge pages. Behind every buffer is a
+// page that nobody may touch: code that runs over the end stops there.
 static bool map_buffer(size_t bytes, struct anas_program_buffer *out) {
-  size_t size = bytes ? (bytes + 4095) & ~(size_t)4095 : 4096;
+  size_t size = bytes ? (bytes + PAGE - 1) & ~(PAGE - 1) : PAGE, whole = size + PAGE;
   size_t slack = size >= HUGE_PAGE ? HUGE_PAGE : 0;
-  if (size < bytes || size + slack < size) return false;
-  char *base = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (size < bytes || whole + slack < size) return false;
+  char *base = mmap(NULL, whole + slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED) return false;
-  if (slack) {
-    size_t head = (HUGE_PAGE - (uintptr_t)base % HUGE_PAGE) % HUGE_PAGE;
-    if (head) munmap(base, head);
-    if (slack - head) munmap(base + head + size, slack - head);
-    base += head;
-    madvise(base, size, MADV_HUGEPAGE); // advice only: kernels without huge pages refuse it
+  size_t head = slack ? (HUGE_PAGE - (uintptr_t)base % HUGE_PAGE) % HUGE_PAGE : 0;
+  if (head) munmap(base, head);
+  if (slack - head) munmap(base + head + whole, slack - head);
+  base += head;
+  if (mprotect(base, size, PROT_READ | PROT_WRITE)) {
+    int code = errno;
+    munmap(base, whole);
+    errno = code;
+    return false;
   }
-  *out = (struct anas_program_buffer){base, size};
+  if (slack) madvise(base, size, MADV_HUGEPAGE); // advice only: kernels without huge pages refuse it
+  *out = (struct anas_program_buffer){base, whole};
   return true;
 }
 

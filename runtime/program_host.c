@@ -4,6 +4,7 @@
 #include "runtime/backend.h"
 #include "runtime/jit.h"
 #include "runtime/support/memory.h"
+#include "runtime/support/resident.h"
 #include "runtime/team.h"
 
 #include <ffi.h>
@@ -75,6 +76,7 @@ static anas_status host_load(struct anas_program *program) {
   void *scratch = (char *)program->arena.data + image->scratch.offset;
   ANAS_RETURN_IF_ERROR(anas_jit_create(image->objects, image->num_objects, scratch, &host->jit));
   ANAS_RETURN_IF_ERROR(find_kernels(host, image));
+  anas_resident_drop(); // the compiler and the linker are done, the arena is not touched yet
   place_arguments(program, &image->train_step, &host->train_step);
   place_arguments(program, &image->infer, &host->infer);
   int train = most_arguments(&image->train_step), infer = most_arguments(&image->infer);

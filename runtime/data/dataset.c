@@ -13,6 +13,10 @@
 static const struct anas_dataset_format *const formats[] = {&anas_format_fashion_mnist, &anas_format_cifar10,
                                                             &anas_format_imagefolder};
 
+static size_t image_bytes(const struct anas_images *images) {
+  return (size_t)(images->height * images->width * images->channels);
+}
+
 anas_status anas_images_alloc(struct anas_images *images, int64_t count, int64_t height, int64_t width,
                               int64_t channels) {
   size_t bytes = (size_t)count * (size_t)(height * width * channels);
@@ -27,6 +31,18 @@ anas_status anas_images_alloc(struct anas_images *images, int64_t count, int64_t
   return ANAS_OK;
 }
 
+anas_status anas_images_resize(struct anas_images *images, int64_t count) {
+  size_t bytes = (size_t)count * image_bytes(images);
+  uint8_t *pixels = realloc(images->pixels, bytes ? bytes : 1);
+  if (pixels) images->pixels = pixels;
+  int32_t *labels = realloc(images->labels, count ? (size_t)count * sizeof *labels : 1);
+  if (labels) images->labels = labels;
+  if (!pixels || !labels)
+    return anas_fail(ANAS_NO_MEMORY, "no memory for %lld images (%zu bytes)", (long long)count, bytes);
+  images->count = count;
+  return ANAS_OK;
+}
+
 void anas_images_release(struct anas_images *images) {
   for (int64_t i = 0; images->files && i < images->count; i++)
     free(images->files[i]);
@@ -34,10 +50,6 @@ void anas_images_release(struct anas_images *images) {
   free(images->pixels);
   free(images->labels);
   *images = (struct anas_images){0};
-}
-
-static size_t image_bytes(const struct anas_images *images) {
-  return (size_t)(images->height * images->width * images->channels);
 }
 
 static anas_status copy_range(const struct anas_images *from, int64_t begin, int64_t count, struct anas_images *to) {
@@ -73,16 +85,19 @@ static anas_status check_labels(const struct anas_images *images, int64_t classe
   return ANAS_OK;
 }
 
-static anas_status split(const struct anas_images *all, int64_t validation_count, int64_t limit,
+// The training images stay where they are.
+static anas_status split(struct anas_images *all, int64_t validation_count, int64_t limit,
                          struct anas_dataset *dataset) {
   int64_t train_count = all->count - validation_count;
   if (validation_count < 0 || train_count < 1)
     return anas_fail(ANAS_INVALID, "cannot keep %lld of %lld training images for validation",
                      (long long)validation_count, (long long)all->count);
+  ANAS_RETURN_IF_ERROR(check_labels(all, dataset->classes, "training"));
   ANAS_RETURN_IF_ERROR(copy_range(all, train_count, validation_count, &dataset->validation));
   if (limit > 0 && limit < train_count) train_count = limit;
-  ANAS_RETURN_IF_ERROR(copy_range(all, 0, train_count, &dataset->train));
-  ANAS_RETURN_IF_ERROR(check_labels(all, dataset->classes, "training"));
+  ANAS_RETURN_IF_ERROR(anas_images_resize(all, train_count));
+  dataset->train = *all;
+  *all = (struct anas_images){0};
   ANAS_RETURN_IF_ERROR(check_labels(&dataset->test, dataset->classes, "test"));
   measure(dataset);
   return ANAS_OK;
@@ -100,7 +115,8 @@ static anas_status open_files(const struct anas_dataset_format *format, const ch
   struct anas_images all = {0};
   int64_t keep = options->validation_count < 0 ? format->default_validation : options->validation_count;
   dataset->classes = format->classes;
-  anas_status status = format->read(folder, &all, &dataset->test);
+  struct anas_wanted wanted = {.first = options->limit > 0 ? options->limit : INT64_MAX, .last = keep};
+  anas_status status = format->read(folder, &wanted, &all, &dataset->test);
   if (status == ANAS_OK) status = split(&all, keep, options->limit, dataset);
   anas_images_release(&all);
   return status;
@@ -129,6 +145,14 @@ anas_status anas_dataset_open(const char *name, const struct anas_dataset_option
   }
   *out = dataset;
   return ANAS_OK;
+}
+
+static size_t images_bytes(const struct anas_images *images) {
+  return (size_t)images->count * ((images->pixels ? image_bytes(images) : 0) + sizeof *images->labels);
+}
+
+size_t anas_dataset_bytes(const struct anas_dataset *dataset) {
+  return images_bytes(&dataset->train) + images_bytes(&dataset->validation) + images_bytes(&dataset->test);
 }
 
 void anas_dataset_close(struct anas_dataset *dataset) {

@@ -106,7 +106,9 @@ static anas_status read_split(const char *directory, const char *prefix, struct 
   return status;
 }
 
-static anas_status read_fashion_mnist(const char *directory, struct anas_images *all, struct anas_images *test) {
+static anas_status read_fashion_mnist(const char *directory, const struct anas_wanted *wanted, struct anas_images *all,
+                                      struct anas_images *test) {
+  (void)wanted; // one compressed stream
   ANAS_RETURN_IF_ERROR(read_split(directory, "train", all));
   return read_split(directory, "t10k", test);
 }

@@ -43,7 +43,7 @@ static anas_status open_dataset(const struct options *options, MlirModule module
   return anas_dataset_open(options->dataset, &dataset, out);
 }
 
-static anas_status compile_host(const struct options *options, MlirModule module, struct anas_program **out) {
+static anas_status compile_host(const struct options *options, MlirModule module, struct anas_program_image *out) {
   struct anas_compile_options compile_options = {
       .batch = options->batch,
       .momentum = options->momentum,
@@ -52,39 +52,36 @@ static anas_status compile_host(const struct options *options, MlirModule module
       .reference = options->reference,
       .no_cache = options->no_cache,
   };
-  struct anas_program_image image;
-  ANAS_RETURN_IF_ERROR(anas_compile(module, &compile_options, &image));
-  return anas_program_load(&image, out);
+  return anas_compile(module, &compile_options, out);
 }
 
-static anas_status compile_device(const struct session *session, MlirModule module, struct anas_program **out) {
-  const struct options *options = session->options;
+static anas_status compile_device(const struct options *options, MlirModule module, struct anas_device_program *out) {
   struct anas_gpu_target target;
-  struct anas_device_program program;
   ANAS_RETURN_IF_ERROR(anas_gpu_target_init(NULL, options->precision, &target));
-  ANAS_RETURN_IF_ERROR(
-      anas_gpu_compile(module, options->batch, options->momentum, options->weight_decay, &target, &program));
-  return anas_device_program_load(&program, session->device, out);
+  return anas_gpu_compile(module, options->batch, options->momentum, options->weight_decay, &target, out);
 }
 
-// Opens the data set and compiles the model.
+// Opens the data set and compiles the model. What compiling needed is gone when the program is loaded.
 static anas_status prepare(struct session *session) {
   const struct options *options = session->options;
   MlirContext context = anas_context_create(false);
   struct anas_diagnostics *diagnostics = anas_diagnostics_attach(context, options->model, NULL);
+  struct anas_program_image image;
+  struct anas_device_program program;
   MlirModule module;
   anas_status status = anas_parse_file(context, options->model, &module);
   if (status == ANAS_OK) {
     // The data first: a wrong folder is found before any time goes into compilation.
     status = open_dataset(options, module, &session->dataset);
     if (status == ANAS_OK)
-      status = session->device ? compile_device(session, module, &session->program)
-                               : compile_host(options, module, &session->program);
+      status = session->device ? compile_device(options, module, &program) : compile_host(options, module, &image);
     mlirModuleDestroy(module);
   }
   anas_diagnostics_detach(diagnostics);
   mlirContextDestroy(context);
-  return status;
+  if (status != ANAS_OK) return status;
+  return session->device ? anas_device_program_load(&program, session->device, &session->program)
+                         : anas_program_load(&image, &session->program);
 }
 
 static anas_status save_weights(const struct session *session, int64_t step) {

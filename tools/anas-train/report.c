@@ -37,14 +37,27 @@ static int64_t peak_bytes(void) {
   return (int64_t)usage.ru_maxrss * 1024;
 }
 
-void report_compiled(const struct report *report, const char *model, const struct anas_dataset *dataset) {
+static int64_t page_faults(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt;
+}
+
+// What the run will touch, known before it starts; the process itself and its libraries come on top.
+static int64_t planned_bytes(const struct anas_program_image *info, const struct anas_dataset *dataset) {
+  return (int64_t)(info->arena_bytes + info->params_bytes + anas_dataset_bytes(dataset));
+}
+
+void report_compiled(struct report *report, const char *model, const struct anas_dataset *dataset) {
   const struct anas_program_image *info = report->info;
+  report->first_fault = page_faults();
   if (report->json) {
-    print_json(json_pack("{s:s, s:s, s:s, s:I, s:f, s:i, s:i, s:i, s:I, s:I}", "event", "compiled", "model", model,
-                         "dataset", dataset->name, "params", (json_int_t)count_params(info), "compile_seconds",
-                         info->compile_seconds, "kernels", info->num_kernels, "cache_hits", info->cache_hits,
-                         "cache_misses", info->cache_misses, "arena_bytes", (json_int_t)info->arena_bytes,
-                         "params_bytes", (json_int_t)info->params_bytes));
+    print_json(json_pack(
+        "{s:s, s:s, s:s, s:I, s:f, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "event", "compiled", "model", model, "dataset",
+        dataset->name, "params", (json_int_t)count_params(info), "compile_seconds", info->compile_seconds, "kernels",
+        info->num_kernels, "cache_hits", info->cache_hits, "cache_misses", info->cache_misses, "arena_bytes",
+        (json_int_t)info->arena_bytes, "params_bytes", (json_int_t)info->params_bytes, "data_bytes",
+        (json_int_t)anas_dataset_bytes(dataset), "planned_bytes", (json_int_t)planned_bytes(info, dataset)));
     return;
   }
   printf("%s: %lld parameters; %s: %lld training, %lld validation, %lld test images%s\n", model,
@@ -52,7 +65,7 @@ void report_compiled(const struct report *report, const char *model, const struc
          (long long)dataset->validation.count, (long long)dataset->test.count,
          dataset->test.count ? "" : " (no test file found)");
   printf("compiled %d kernel functions in %.2f s (%d from the cache); planned memory %.1f MB\n", info->num_kernels,
-         info->compile_seconds, info->cache_hits, (double)(info->arena_bytes + info->params_bytes) / 1e6);
+         info->compile_seconds, info->cache_hits, (double)planned_bytes(info, dataset) / 1e6);
   fflush(stdout);
 }
 
@@ -96,11 +109,12 @@ void report_result(const struct report *report, const struct anas_train_result *
     if (test_accuracy >= 0) printf("test accuracy %.2f %%\n", 100 * test_accuracy);
     return;
   }
-  json_t *line =
-      json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:f, s:I}", "event", "result", "val_accuracy",
-                result->val_accuracy, "val_loss", result->val_loss, "train_loss", result->train_loss,
-                "images_per_second", result->images_per_second, "compile_seconds", report->info->compile_seconds,
-                "peak_bytes", (json_int_t)peak_bytes(), "seconds", result->seconds, "steps", (json_int_t)result->steps);
+  json_t *line = json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:I}", "event", "result", "val_accuracy",
+                           result->val_accuracy, "val_loss", result->val_loss, "train_loss", result->train_loss,
+                           "images_per_second", result->images_per_second, "compile_seconds",
+                           report->info->compile_seconds, "peak_bytes", (json_int_t)peak_bytes(), "page_faults",
+                           (json_int_t)(page_faults() - report->first_fault), "seconds", result->seconds, "steps",
+                           (json_int_t)result->steps);
   if (test_accuracy >= 0) json_object_set_new(line, "test_accuracy", json_real(test_accuracy));
   print_json(line);
 }

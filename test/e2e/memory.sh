@@ -1,0 +1,39 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# A process needs little more memory than the plan says, whether the code comes from the compiler or from the cache, and
+# touches the arena in huge pages.
+set -eu
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+fail() {
+  echo "FAIL: $*" >&2
+  exit 1
+}
+
+check() { # what was run, as JSON in $scratch/run.json
+  jq -s -e '.[0].planned_bytes == .[0].arena_bytes + .[0].params_bytes + .[0].data_bytes' "$scratch/run.json" >/dev/null ||
+    fail "$1: planned_bytes is not the sum of its parts: $(head -n 1 "$scratch/run.json")"
+  jq -s -e '.[-1].peak_bytes <= .[0].planned_bytes + 80e6' "$scratch/run.json" >/dev/null ||
+    fail "$1: more than 80 MB over the plan: $(cat "$scratch/run.json")"
+}
+
+# Pages of 4 KiB would be one fault each.
+huge() {
+  grep -q '\[never\]' /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null && return
+  [ -e /sys/kernel/mm/transparent_hugepage/enabled ] || return 0
+  jq -s -e '.[-1].page_faults < .[0].arena_bytes / 4096 / 2' "$scratch/run.json" >/dev/null ||
+    fail "$1: too many page faults: $(tail -n 1 "$scratch/run.json")"
+}
+
+run() { # model, cache
+  anas-zoo "$1" --input 28x28x1 --classes 10 -o "$scratch/$1.mlir"
+  ANAS_CACHE_DIR=$2 anas-train "$scratch/$1.mlir" --dataset fashion-mnist --limit 256 --validation 128 --batch 128 \
+    --max-steps 1 --json >"$scratch/run.json"
+  check "$1"
+  huge "$1"
+}
+
+run cnn "$scratch/cache"
+run cnn "$scratch/cache"
+run resnet18 "$ANAS_CACHE_DIR"
