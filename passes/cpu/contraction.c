@@ -16,8 +16,7 @@ static bool has_operands(MlirOperation op, MlirValue a, MlirValue b) {
   return (mlirValueEqual(x, a) && mlirValueEqual(y, b)) || (mlirValueEqual(x, b) && mlirValueEqual(y, a));
 }
 
-// acc + in0 * in1, nothing else
-static bool multiplies_and_adds(const struct anas_cpu_nest *nest) {
+bool anas_contraction_multiplies(const struct anas_cpu_nest *nest) {
   if (nest->num_in != 2 || nest->num_operands != 3) return false;
   for (int o = 0; o < nest->num_operands; o++)
     if (!mlirTypeIsAF32(nest->operand[o].element)) return false;
@@ -86,7 +85,7 @@ static bool classify(struct anas_contraction *plan) {
 
 bool anas_contraction_plan(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
                            struct anas_contraction *out) {
-  if (!multiplies_and_adds(nest)) return false;
+  if (!anas_contraction_multiplies(nest)) return false;
   *out = (struct anas_contraction){.nest = nest, .lanes = target->lanes};
   if (!choose_lane(out) || !classify(out)) return false;
   anas_contraction_tile(out, target);

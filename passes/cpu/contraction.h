@@ -81,6 +81,8 @@ void anas_contraction_pack_b(struct anas_code *code, const struct anas_contracti
 void anas_contraction_pack_a(struct anas_code *code, const struct anas_contraction *plan, MlirValue source,
                              struct anas_address from, MlirValue to, MlirValue chunk_lower, MlirValue count);
 
+// Whether the body is acc + in0 * in1 in f32, nothing else.
+bool anas_contraction_multiplies(const struct anas_cpu_nest *nest);
 // False if the nest is no contraction this emitter takes.
 bool anas_contraction_plan(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
                            struct anas_contraction *out);

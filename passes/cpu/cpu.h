@@ -7,11 +7,15 @@
 
 #include <mlir-c/IR.h>
 
+// 3x3 convolutions by Winograd's algorithm: nowhere, where it is expected to be faster, wherever it is possible
+// (tests).
+enum anas_winograd { ANAS_WINOGRAD_OFF, ANAS_WINOGRAD_AUTO, ANAS_WINOGRAD_ALWAYS };
+
 struct anas_cpu_target {
   const char *cpu, *features; // LLVM names; owned by whoever filled them
   int lanes;                  // f32 lanes of a vector register: 16, 8 or 4
   int registers;              // vector registers: 32 or 16
-  bool winograd;              // 3x3 convolutions by Winograd's algorithm where it is expected to be faster
+  enum anas_winograd winograd;
 };
 // Describes the host, or the named processor.
 anas_status anas_cpu_target_init(const char *cpu, struct anas_cpu_target *out);

@@ -172,6 +172,9 @@ struct anas_cpu_algorithm {
                       struct anas_cpu_range *out);
 };
 
+// False unless the nest is a convolution that Winograd's algorithm makes faster on the target.
+bool anas_cpu_winograd(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
+                       struct anas_cpu_algorithm *out);
 // False unless the nest is the filter gradient of a convolution that Winograd's algorithm makes faster on the target.
 bool anas_cpu_winograd_filter(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
                               struct anas_cpu_algorithm *out);

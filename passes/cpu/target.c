@@ -109,7 +109,7 @@ anas_status anas_cpu_parse(const char *option, const char *text, bool runs, cons
 anas_status anas_cpu_target_init(const char *cpu, struct anas_cpu_target *out) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, initialize_target);
-  struct anas_cpu_target target = {.winograd = true};
+  struct anas_cpu_target target = {.winograd = ANAS_WINOGRAD_AUTO};
   if (cpu) {
     ANAS_RETURN_IF_ERROR(check_processor(cpu));
     target.cpu = anas_strdup(cpu);

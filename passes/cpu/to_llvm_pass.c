@@ -25,6 +25,7 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
   struct anas_cpu_target target;
   ANAS_RETURN_IF_ERROR(anas_cpu_parse("cpu", cpu, false, &cpu));
   ANAS_RETURN_IF_ERROR(anas_cpu_target_init(cpu, &target));
+  if (!anas_option_bool(options, "winograd")) target.winograd = ANAS_WINOGRAD_OFF;
   anas_status status = anas_cpu_codegen(module, &target);
   if (status == ANAS_OK) status = anas_cpu_to_llvm(module);
   anas_cpu_target_deinit(&target);
@@ -34,6 +35,7 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
 static const struct anas_pass_option pass_options[] = {
     {"target", ANAS_OPTION_STRING, "cpu", "machine to generate code for: cpu or cuda"},
     {"cpu", ANAS_OPTION_STRING, "native", "LLVM processor name; native: this machine"},
+    {"winograd", ANAS_OPTION_BOOL, "true", "3x3 convolutions by Winograd's algorithm where it is faster"},
     {"reference", ANAS_OPTION_BOOL, "false", "stock loop lowering of the same kernel functions, slow, for comparison"},
     {"chip", ANAS_OPTION_STRING, "sm_90", "target=cuda: sm_80, sm_86, sm_89, sm_90 or sm_100"},
     {"precision", ANAS_OPTION_STRING, "f32", "target=cuda: f32, or tf32 for contractions on tensor cores"},

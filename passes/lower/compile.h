@@ -11,6 +11,7 @@ struct anas_compile_options {
   int64_t batch;
   double momentum, weight_decay;
   const char *cpu;   // LLVM processor name, null: the host
+  bool no_winograd;  // 3x3 convolutions by direct sums everywhere
   bool reference;    // stock loop lowering instead of our kernels (slow, for tests)
   const char *cache; // object cache directory; null: the default place
   bool no_cache;

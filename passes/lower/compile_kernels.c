@@ -19,7 +19,7 @@
 #include <string.h>
 
 // Part of every cache key: raise it whenever the code generated for the same kernel text changes.
-#define CODEGEN_VERSION "anas-cpu-14"
+#define CODEGEN_VERSION "anas-cpu-15"
 
 #define PAGE ((size_t)4096)
 
@@ -134,9 +134,9 @@ static anas_status compile_missing(struct job *job, int threads) {
 static void set_key(struct anas_unit *unit, const struct anas_cpu_target *target, bool reference) {
   unsigned major, minor, patch;
   LLVMGetVersion(&major, &minor, &patch);
-  char setting[64];
-  int length = snprintf(setting, sizeof setting, "%s llvm-%u.%u.%u %d/%d%s", CODEGEN_VERSION, major, minor, patch,
-                        target->lanes, target->registers, reference ? " reference" : "");
+  char setting[96];
+  int length = snprintf(setting, sizeof setting, "%s llvm-%u.%u.%u %d/%d winograd %d%s", CODEGEN_VERSION, major, minor,
+                        patch, target->lanes, target->registers, target->winograd, reference ? " reference" : "");
   const char *parts[] = {unit->text, setting, target->cpu, target->features};
   const size_t sizes[] = {unit->size, (size_t)length, strlen(target->cpu), strlen(target->features)};
   anas_cache_key(parts, sizes, 4, unit->key);
@@ -184,6 +184,7 @@ anas_status anas_compile_kernels(MlirModule module, const struct anas_compile_op
   double start = anas_now();
   struct anas_cpu_target target;
   ANAS_RETURN_IF_ERROR(anas_cpu_target_init(options->cpu, &target));
+  if (options->no_winograd) target.winograd = ANAS_WINOGRAD_OFF;
   struct anas_program_image image = {0};
   struct anas_unit *units = NULL;
   int num_units = 0;

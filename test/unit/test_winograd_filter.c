@@ -109,7 +109,7 @@ static void check_case(const struct filter_case *s) {
   void *pointers[4];
   int num;
   struct anas_cpu_target plain = targets[num_targets - 1];
-  plain.winograd = false;
+  plain.winograd = ANAS_WINOGRAD_OFF;
   assert_true(kernel_compile(context, text, &plain, &direct, operand, &num));
   assert_null(direct.scratch);
   for (int i = 0; i < 4; i++) {

@@ -84,6 +84,8 @@ static const struct flag budget[] = {
     {"evaluator", "NAME", TEXT, AT(evaluator), 0, 0, "where results come from, see below (default train)"},
     {"cpu", "NAME", PROCESSOR, AT(cpu), 0, 0,
      "generate code for this LLVM processor, e.g. x86-64-v3 (default: native)"},
+    {"no-winograd", NULL, SWITCH, AT(no_winograd), 0, 0,
+     "3x3 convolutions by direct sums everywhere: slower, smaller rounding errors"},
     {0},
 };
 static const struct flag running[] = {
@@ -359,8 +361,8 @@ anas_status search_options_budget(int argc, char **argv, struct search_options *
     const struct flag *flag = find_flag(name, size);
     if (!flag && search_mutation_setting(name, size))
       return anas_fail(ANAS_INVALID, "--%.*s belongs to the study and cannot be changed on --resume", (int)size, name);
-    if (!flag || flag->kind == SWITCH) continue;
-    const char *value = name[size] ? name + size + 1 : argv[++i];
+    if (!flag || (flag->kind == SWITCH && flag->offset != AT(no_winograd))) continue;
+    const char *value = flag->kind == SWITCH ? NULL : name[size] ? name + size + 1 : argv[++i];
     bool changeable = false, replace = true;
     for (const struct flag *f = budget; f->name; f++)
       changeable |= f == flag && f->offset != AT(evaluator);
@@ -387,7 +389,7 @@ char *search_options_to_json(const struct search_options *options) {
       case SEED: value = json_integer((json_int_t) * (const uint64_t *)field); break;
       case REAL:
       case DURATION: value = json_real(*(const double *)field); break;
-      case SWITCH:
+      case SWITCH: value = json_boolean(*(const bool *)field); break;
       case OBJECTIVE:
       case CONSTRAINT: break;
       }
@@ -430,7 +432,7 @@ static anas_status read_json(const json_t *object, struct search_options *option
       case SEED: *(uint64_t *)field = (uint64_t)json_integer_value(value); break;
       case REAL:
       case DURATION: *(double *)field = json_number_value(value); break;
-      case SWITCH:
+      case SWITCH: *(bool *)field = json_is_true(value); break;
       case OBJECTIVE:
       case CONSTRAINT: break;
       }

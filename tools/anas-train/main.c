@@ -50,6 +50,7 @@ static anas_status compile_host(const struct options *options, MlirModule module
       .weight_decay = options->weight_decay,
       .cpu = options->compile_cpu,
       .reference = options->reference,
+      .no_winograd = options->no_winograd,
       .no_cache = options->no_cache,
   };
   return anas_compile(module, &compile_options, out);

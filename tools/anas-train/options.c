@@ -47,6 +47,7 @@ static const char help[] =
     "  --precision NAME     cuda and ptxsim: f32 (default), or tf32 for contractions on tensor cores\n"
     "  --cpu NAME           generate code for this LLVM processor, e.g. x86-64-v3 (default: native)\n"
     "  --threads N          threads of the step (default: $ANAS_NUM_THREADS or all processors)\n"
+    "  --no-winograd        3x3 convolutions by direct sums everywhere: slower, smaller rounding errors\n"
     "  --no-cache           compile everything, keep nothing (cache: $ANAS_CACHE_DIR)\n"
     "  --reference          stock loop lowering instead of our kernels: slow, for comparison\n"
     "  --profile            after training, time each kernel function on one thread beside the FMA peak\n"
@@ -84,6 +85,7 @@ enum {
   CPU,
   THREADS,
   NO_CACHE,
+  NO_WINOGRAD,
   REFERENCE,
   PROFILE,
   JSON,
@@ -115,6 +117,7 @@ static const struct option flags[] = {
     {"cpu", required_argument, NULL, CPU},
     {"threads", required_argument, NULL, THREADS},
     {"no-cache", no_argument, NULL, NO_CACHE},
+    {"no-winograd", no_argument, NULL, NO_WINOGRAD},
     {"reference", no_argument, NULL, REFERENCE},
     {"profile", no_argument, NULL, PROFILE},
     {"json", no_argument, NULL, JSON},
@@ -156,6 +159,7 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
   case CPU: return anas_cpu_parse("--cpu", text, true, &o->compile_cpu);
   case THREADS: return anas_parse_int("--threads", text, 1, 1024, &o->threads);
   case NO_CACHE: o->no_cache = true; return ANAS_OK;
+  case NO_WINOGRAD: o->no_winograd = true; return ANAS_OK;
   case REFERENCE: o->reference = true; return ANAS_OK;
   case PROFILE: o->profile = true; return ANAS_OK;
   case JSON: o->json = true; return ANAS_OK;

@@ -15,7 +15,7 @@ struct options {
   const char *compile_cpu; // --cpu
   const char *precision;   // --precision, of a device
   bool on_device;          // --device is not cpu
-  bool resume, json, eval_only, augment, no_cache, reference, profile, cosine;
+  bool resume, json, eval_only, augment, no_cache, no_winograd, reference, profile, cosine;
   int64_t epochs, max_steps, batch, seed, limit, validation, threads;
   double learning_rate, warmup, momentum, weight_decay;
 };
