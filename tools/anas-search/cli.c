@@ -473,7 +473,7 @@ void search_help(struct anas_strbuf *out) {
   anas_strbuf_adds(out,
                    "usage: anas-search MODEL.mlir|--model NAME --dataset NAME --study DIR [flags]\n"
                    "       anas-search --study DIR --resume [--trials N] [--time T] [--workers N] ...\n"
-                   "       anas-search status|top|show|pareto STUDY ...   (each has --help)\n"
+                   "       anas-search status|top|show|pareto|replay|fsck|gc STUDY ...   (each has --help)\n"
                    "Evolves a network by mutating its program properties; every candidate is compiled, trained in a "
                    "process of its own, and kept in the study.\n");
   for (size_t g = 0; g < NUM_GROUPS; g++) {

@@ -3,13 +3,9 @@
 #include "tools/anas-search/search.h"
 
 #include "dialect/context.h"
-#include "dialect/zoo.h"
-#include "passes/verify.h"
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
 
-#include <errno.h>
-#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,168 +27,6 @@ static double wall_clock(void) {
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-double search_standardised(const struct search_objective *objective, const struct study_trial *trial) {
-  double value = trial->metric[objective->metric];
-  return objective->maximize ? value : -value;
-}
-
-// ---- models
-
-static anas_status read_model(MlirContext context, const char *text, const char *name, struct anas_model **out) {
-  MlirModule module;
-  ANAS_RETURN_IF_ERROR(anas_parse(context, text, strlen(text), name, &module));
-  struct anas_model *model = NULL;
-  anas_status status = anas_verify_module(module);
-  if (status == ANAS_OK) status = anas_model_import(module, &model);
-  if (status == ANAS_OK) status = anas_model_infer_shapes(model);
-  mlirModuleDestroy(module);
-  if (status == ANAS_OK && anas_model_entry(model) < 0)
-    status = anas_fail(ANAS_INVALID, "'%s' has no public function to train", name);
-  if (status != ANAS_OK) {
-    anas_model_destroy(model);
-    return status;
-  }
-  *out = model;
-  return ANAS_OK;
-}
-
-static anas_status read_model_file(MlirContext context, const char *path, struct anas_model **out) {
-  char *text;
-  size_t size;
-  ANAS_RETURN_IF_ERROR(anas_file_read(path, &text, &size));
-  struct anas_diagnostics *diagnostics = anas_diagnostics_attach(context, path, text);
-  anas_status status = read_model(context, text, path, out);
-  anas_diagnostics_detach(diagnostics);
-  free(text);
-  return status;
-}
-
-const struct anas_model *search_model(struct search *search, int64_t number) {
-  if (search->models[number]) return search->models[number];
-  char *path = study_trial_path(study_path(search->study), number, "candidate.mlir");
-  read_model_file(search->context, path, &search->models[number]);
-  free(path);
-  return search->models[number];
-}
-
-static anas_status build_seed(struct search *search) {
-  const struct search_options *o = &search->options;
-  struct anas_zoo_size size = {28, 28, 1, 10};
-  if (!strcmp(o->dataset, "cifar10")) size = (struct anas_zoo_size){32, 32, 3, 10};
-  if (search->dataset) {
-    const struct anas_images *images = &search->dataset->train;
-    size = (struct anas_zoo_size){images->height, images->width, images->channels, search->dataset->classes};
-  }
-  return anas_zoo_build(o->model_name, size.height, size.width, size.channels, size.classes, &search->seed);
-}
-
-static anas_status check_fits_dataset(const struct search *search) {
-  if (!search->dataset) return ANAS_OK;
-  const struct anas_function *f = &search->seed->functions[anas_model_entry(search->seed)];
-  const struct anas_images *images = &search->dataset->train;
-  const struct anas_shape *in = &f->arg[0];
-  struct anas_shape want_in = {4, ANAS_F32, {ANAS_DYNAMIC, images->height, images->width, images->channels}};
-  struct anas_shape want_out = {2, ANAS_F32, {ANAS_DYNAMIC, search->dataset->classes}};
-  char got[128], want[128];
-  if (f->num_args != 1 || !anas_shape_equal(in, &want_in))
-    return anas_fail(ANAS_INVALID, "the model takes tensor<%s>, but images of %s are tensor<%s>",
-                     f->num_args ? anas_shape_text(in, got) : "nothing", search->options.dataset,
-                     anas_shape_text(&want_in, want));
-  if (f->num_results != 1 || !anas_shape_equal(&f->result_type[0], &want_out))
-    return anas_fail(ANAS_INVALID, "the model returns tensor<%s>, but %s needs tensor<%s> (one logit a class)",
-                     f->num_results ? anas_shape_text(&f->result_type[0], got) : "nothing", search->options.dataset,
-                     anas_shape_text(&want_out, want));
-  return ANAS_OK;
-}
-
-// ---- the study
-
-// For images of the size of the seed model, or of what the network of the zoo is made for.
-static anas_status open_dataset(struct search *search) {
-  const struct search_options *o = &search->options;
-  if (strcmp(o->evaluator, "train")) return ANAS_OK;
-  struct anas_dataset_options dataset = {
-      .directory = o->data_directory, .validation_count = o->validation, .limit = o->limit};
-  if (search->seed) {
-    const struct anas_shape *image = &search->seed->functions[anas_model_entry(search->seed)].arg[0];
-    dataset.height = image->rank == 4 && image->dim[1] > 0 ? image->dim[1] : 0;
-    dataset.width = image->rank == 4 && image->dim[2] > 0 ? image->dim[2] : 0;
-  } else {
-    const struct anas_zoo_entry *entry;
-    ANAS_RETURN_IF_ERROR(anas_zoo_find(o->model_name, &entry));
-    dataset.height = entry->reference.height;
-    dataset.width = entry->reference.width;
-  }
-  return anas_dataset_open(o->dataset, &dataset, &search->dataset);
-}
-
-static anas_status find_strategy(struct search *search) {
-  search->strategy = search_strategy_find(search->options.strategy);
-  return search->strategy
-             ? ANAS_OK
-             : anas_fail(ANAS_UNSUPPORTED, "this anas-search has no strategy '%s'", search->options.strategy);
-}
-
-static anas_status start_new(struct search *search) {
-  if (study_exists(search->options.study))
-    return anas_fail(ANAS_INVALID, "'%s' already holds a study; continue it with --resume or choose another directory",
-                     search->options.study);
-  ANAS_RETURN_IF_ERROR(find_strategy(search));
-  const char *path = search->options.model_path;
-  if (path) ANAS_RETURN_IF_ERROR(read_model_file(search->context, path, &search->seed));
-  ANAS_RETURN_IF_ERROR(open_dataset(search));
-  if (!path) ANAS_RETURN_IF_ERROR(build_seed(search));
-  ANAS_RETURN_IF_ERROR(check_fits_dataset(search));
-  char *json = search_options_to_json(&search->options);
-  struct anas_strbuf text = {0};
-  anas_model_print(search->seed, &text);
-  anas_status status = study_create(search->options.study, json, anas_strbuf_text(&text), &search->study);
-  anas_strbuf_deinit(&text);
-  free(json);
-  return status;
-}
-
-anas_status search_load(struct search *search, const char *path, bool write) {
-  ANAS_RETURN_IF_ERROR(study_open(path, write, &search->study));
-  char *json, *seed_text;
-  ANAS_RETURN_IF_ERROR(study_get(search->study, "options", &json));
-  anas_status status = json ? search_options_from_json(json, &search->options)
-                            : anas_fail(ANAS_CORRUPT, "study '%s' has no options", path);
-  free(json);
-  ANAS_RETURN_IF_ERROR(status);
-  ANAS_RETURN_IF_ERROR(find_strategy(search));
-  ANAS_RETURN_IF_ERROR(study_get(search->study, "seed-model", &seed_text));
-  status = seed_text ? read_model(search->context, seed_text, "seed model of the study", &search->seed)
-                     : anas_fail(ANAS_CORRUPT, "study '%s' has no seed model", path);
-  free(seed_text);
-  ANAS_RETURN_IF_ERROR(status);
-  ANAS_RETURN_IF_ERROR(study_load(search->study, &search->trials, &search->num_trials));
-  search->capacity_trials = search->capacity_models = (size_t)search->num_trials;
-  search->models = anas_calloc((size_t)search->num_trials, sizeof *search->models);
-  return ANAS_OK;
-}
-
-void search_deinit(struct search *search) {
-  for (int64_t i = 0; search->models && i < search->num_trials; i++)
-    anas_model_destroy(search->models[i]);
-  free(search->models);
-  study_trials_free(search->trials, search->num_trials);
-  anas_model_destroy(search->seed);
-  if (search->dataset) anas_dataset_close(search->dataset);
-  study_close(search->study);
-  mlirContextDestroy(search->context);
-  search_options_deinit(&search->options);
-}
-
-static anas_status resume(struct search *search, int argc, char **argv) {
-  ANAS_RETURN_IF_ERROR(search_load(search, search->options.study, true));
-  ANAS_RETURN_IF_ERROR(search_options_budget(argc, argv, &search->options));
-  char *json = search_options_to_json(&search->options);
-  anas_status status = study_set(search->study, "options", json);
-  free(json);
-  return status == ANAS_OK ? open_dataset(search) : status;
 }
 
 // ---- proposing
@@ -256,10 +90,13 @@ static anas_status add_trial(struct search *search, struct proposal *proposal) {
     trial->finished = trial->created;
   }
   // The file comes first: a trial in the database always has its candidate.
+  ANAS_RETURN_IF_ERROR(study_begin(search->study));
   ANAS_RETURN_IF_ERROR(study_insert(search->study, trial, proposal->decision));
+  if (trial->hash) ANAS_RETURN_IF_ERROR(study_record(search->study, number, "candidate.mlir"));
   ANAS_RETURN_IF_ERROR(study_count(search->study, "duplicates", proposal->duplicates));
   ANAS_RETURN_IF_ERROR(study_count(search->study, "infeasible", proposal->infeasible));
-  return study_count(search->study, "violations", proposal->violations);
+  ANAS_RETURN_IF_ERROR(study_count(search->study, "violations", proposal->violations));
+  return study_commit(search->study);
 }
 
 // Replaces a new model by what a resumed or replayed search would read from its file, so that children of it are the
@@ -268,7 +105,7 @@ static anas_status read_back(struct search *search, struct anas_model **model) {
   struct anas_strbuf text = {0};
   anas_model_print(*model, &text);
   struct anas_model *read;
-  anas_status status = read_model(search->context, anas_strbuf_text(&text), "new candidate", &read);
+  anas_status status = search_read_model(search->context, anas_strbuf_text(&text), "new candidate", &read);
   anas_strbuf_deinit(&text);
   ANAS_RETURN_IF_ERROR(status);
   anas_model_destroy(*model);
@@ -359,10 +196,15 @@ static anas_status fill_workers(struct run *run) {
   return ANAS_OK;
 }
 
-static void drop_weights(const struct run *run, int64_t number) {
-  char *path = study_trial_path(study_path(run->search->study), number, "weights.safetensors");
+#define WEIGHTS "weights.safetensors"
+
+// Forgotten first: a crash in between leaves a file that nobody misses.
+static anas_status drop_weights(const struct run *run, int64_t number) {
+  ANAS_RETURN_IF_ERROR(study_forget(run->search->study, number, WEIGHTS));
+  char *path = study_trial_path(study_path(run->search->study), number, WEIGHTS);
   unlink(path); // most often absent
   free(path);
+  return ANAS_OK;
 }
 
 static bool contains(const int64_t *numbers, int64_t count, int64_t number) {
@@ -374,15 +216,23 @@ static bool contains(const int64_t *numbers, int64_t count, int64_t number) {
 static anas_status update_front(struct run *run, int64_t ended_trial) {
   struct search *search = run->search;
   int64_t count, *front = front_of(&search->options, search->trials, search->num_trials, &count);
+  anas_status status = ANAS_OK;
   if (strcmp(search->options.keep_weights, "all")) {
-    for (int64_t i = 0; i < run->num_front; i++)
-      if (!contains(front, count, run->front[i])) drop_weights(run, run->front[i]);
-    if (!contains(front, count, ended_trial)) drop_weights(run, ended_trial);
+    for (int64_t i = 0; i < run->num_front && status == ANAS_OK; i++)
+      if (!contains(front, count, run->front[i])) status = drop_weights(run, run->front[i]);
+    if (status == ANAS_OK && !contains(front, count, ended_trial)) status = drop_weights(run, ended_trial);
   }
   free(run->front);
   run->front = front;
   run->num_front = count;
-  return front_export(study_path(search->study), search->trials, front, count);
+  return status == ANAS_OK ? front_export(study_path(search->study), search->trials, front, count) : status;
+}
+
+static anas_status record_end(struct study *study, const struct study_trial *trial) {
+  ANAS_RETURN_IF_ERROR(study_begin(study));
+  ANAS_RETURN_IF_ERROR(study_update(study, trial));
+  if (trial->state == STUDY_COMPLETE) ANAS_RETURN_IF_ERROR(study_record(study, trial->number, WEIGHTS));
+  return study_commit(study);
 }
 
 static anas_status collect(struct run *run) {
@@ -391,7 +241,7 @@ static anas_status collect(struct run *run) {
     struct study_trial *trial = &search->trials[run->running[i].number];
     if (!trial_poll(search, &run->running[i], trial)) continue;
     run->running[i--] = run->running[--run->num_running];
-    ANAS_RETURN_IF_ERROR(study_update(search->study, trial));
+    ANAS_RETURN_IF_ERROR(record_end(search->study, trial));
     table_trial_ended(run->table, trial);
     if (ended(trial)) ANAS_RETURN_IF_ERROR(update_front(run, trial->number));
     if (trial->state == STUDY_INTERRUPTED && trial->kills) {
@@ -506,7 +356,7 @@ static anas_status run_search(struct search *search) {
 
 int search_run(int argc, char **argv, struct search_options *options) {
   struct search search = {.options = *options, .context = anas_context_create(false)};
-  anas_status status = options->resume ? resume(&search, argc, argv) : start_new(&search);
+  anas_status status = options->resume ? search_resume(&search, argc, argv) : search_start(&search);
   if (status == ANAS_OK) status = run_search(&search);
   if (status != ANAS_OK) fprintf(stderr, "anas-search: error: %s\n", anas_error_message());
   search_deinit(&search);

@@ -150,6 +150,13 @@ const struct anas_model *search_model(struct search *search, int64_t number);
 // Objective value standardised to "higher is better".
 double search_standardised(const struct search_objective *objective, const struct study_trial *trial);
 
+// ---- opening a search (setup.c)
+
+// Creates the study of search->options, or takes up an existing one with the budget flags of the command line.
+anas_status search_start(struct search *search);
+anas_status search_resume(struct search *search, int argc, char **argv);
+// Verifies and infers shapes; name is for messages.
+anas_status search_read_model(MlirContext context, const char *text, const char *name, struct anas_model **out);
 // Reads options, seed model and trials of an existing study into a search that holds default options and a context.
 anas_status search_load(struct search *search, const char *study, bool write);
 void search_deinit(struct search *search);
@@ -204,6 +211,9 @@ anas_status front_export(const char *study, const struct study_trial *trials, co
 
 // anas-search replay (replay.c): argv[0] is the sub-command. Returns the exit code.
 int replay_command(int argc, char **argv);
+
+// anas-search fsck, anas-search gc (fsck.c): likewise.
+int fsck_command(int argc, char **argv);
 
 // Sub-commands that only read (show.c): argv[0] is the sub-command. Returns the exit code.
 int show_command(int argc, char **argv);

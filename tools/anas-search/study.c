@@ -28,6 +28,9 @@ static const char schema[] =
     " train_bytes REAL, images_per_second REAL, train_loss REAL, compile_seconds REAL, steps INTEGER,"
     " peak_bytes INTEGER, attempts INTEGER NOT NULL, created REAL, started REAL, finished REAL, decision TEXT);"
     "CREATE INDEX trials_hash ON trials(hash);";
+static const char schema_artefacts[] = // since version 2
+    "CREATE TABLE artefacts(trial INTEGER NOT NULL, file TEXT NOT NULL, size INTEGER NOT NULL, hash TEXT NOT NULL,"
+    " PRIMARY KEY(trial, file)) WITHOUT ROWID;";
 
 static const char *const state_names[STUDY_NUM_STATES] = {
     "RUNNING", "COMPLETE", "DIVERGED", "TIMEOUT", "OOM", "CRASHED", "INTERRUPTED", "INVALID", "DUPLICATE",
@@ -77,6 +80,7 @@ struct study {
   char *path, *file;
   sqlite3 *db;
   int lock_fd; // -1 for readers
+  int version; // of the schema
 };
 
 const char *study_path(const struct study *study) {
@@ -195,9 +199,10 @@ static anas_status check(struct study *study) {
   ANAS_RETURN_IF_ERROR(query_text(study, "PRAGMA user_version", NULL, &text));
   long version = text ? strtol(text, NULL, 10) : 0;
   free(text);
-  if (version != STUDY_SCHEMA)
-    return anas_fail(ANAS_UNSUPPORTED, "study '%s' has schema version %ld; this anas-search reads version %d",
+  if (version < 1 || version > STUDY_SCHEMA)
+    return anas_fail(ANAS_UNSUPPORTED, "study '%s' has schema version %ld; this anas-search reads versions 1 to %d",
                      study->file, version, STUDY_SCHEMA);
+  study->version = (int)version;
   ANAS_RETURN_IF_ERROR(query_text(study, "PRAGMA quick_check(1)", NULL, &text));
   anas_status status = ANAS_OK;
   if (!text || strcmp(text, "ok"))
@@ -237,10 +242,21 @@ static anas_status create(struct study *study, const char *options_json, const c
   anas_status status = execute(study, ids, "creating");
   free(ids);
   if (status == ANAS_OK) status = execute(study, schema, "creating");
+  if (status == ANAS_OK) status = execute(study, schema_artefacts, "creating");
   if (status == ANAS_OK) status = study_set(study, "options", options_json);
   if (status == ANAS_OK) status = study_set(study, "seed-model", seed_text);
   if (status == ANAS_OK) status = study_set(study, "anas-version", ANAS_VERSION);
   if (status == ANAS_OK) status = execute(study, "COMMIT", "creating");
+  study->version = STUDY_SCHEMA;
+  return status;
+}
+
+static anas_status migrate(struct study *study) {
+  if (study->version == STUDY_SCHEMA) return ANAS_OK;
+  char *sql = anas_format("BEGIN IMMEDIATE; %s PRAGMA user_version=%d; COMMIT;", schema_artefacts, STUDY_SCHEMA);
+  anas_status status = execute(study, sql, "bringing up to date");
+  free(sql);
+  study->version = STUDY_SCHEMA;
   return status;
 }
 
@@ -263,7 +279,8 @@ static anas_status open_existing(struct study *study, bool write) {
   }
   ANAS_RETURN_IF_ERROR(open_database(study, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY));
   if (write) ANAS_RETURN_IF_ERROR(execute(study, "PRAGMA synchronous=FULL", "opening"));
-  return check(study);
+  ANAS_RETURN_IF_ERROR(check(study));
+  return write ? migrate(study) : ANAS_OK;
 }
 
 anas_status study_open(const char *path, bool write, struct study **out) {
@@ -448,4 +465,80 @@ anas_status study_load(struct study *study, struct study_trial **out, int64_t *o
   *out = trials;
   *out_count = count;
   return ANAS_OK;
+}
+
+// ---- transactions and artefacts
+
+anas_status study_begin(struct study *study) {
+  return execute(study, "BEGIN IMMEDIATE", "writing");
+}
+
+anas_status study_commit(struct study *study) {
+  return execute(study, "COMMIT", "writing");
+}
+
+anas_status study_record(struct study *study, int64_t number, const char *file) {
+  char *path = study_trial_path(study->path, number, file), *data = NULL, hash[33];
+  size_t size = 0;
+  bool exists = !access(path, F_OK);
+  anas_status status = exists ? anas_file_read(path, &data, &size) : ANAS_OK;
+  free(path);
+  if (status != ANAS_OK || !exists) return status;
+  anas_hash_hex(data, size, hash);
+  free(data);
+  sqlite3_stmt *statement;
+  ANAS_RETURN_IF_ERROR(prepare(study, "INSERT OR REPLACE INTO artefacts VALUES(?1, ?2, ?3, ?4)", &statement));
+  sqlite3_bind_int64(statement, 1, number);
+  sqlite3_bind_text(statement, 2, file, -1, SQLITE_TRANSIENT);
+  sqlite3_bind_int64(statement, 3, (int64_t)size);
+  sqlite3_bind_text(statement, 4, hash, -1, SQLITE_TRANSIENT);
+  return finish(study, statement, "writing");
+}
+
+anas_status study_forget(struct study *study, int64_t number, const char *file) {
+  sqlite3_stmt *statement;
+  ANAS_RETURN_IF_ERROR(prepare(study, "DELETE FROM artefacts WHERE trial = ?1 AND file = ?2", &statement));
+  sqlite3_bind_int64(statement, 1, number);
+  sqlite3_bind_text(statement, 2, file, -1, SQLITE_TRANSIENT);
+  return finish(study, statement, "writing");
+}
+
+anas_status study_artefacts(struct study *study, struct study_artefact **out, int64_t *out_count) {
+  *out = NULL;
+  *out_count = 0;
+  if (study->version < 2) return ANAS_OK;
+  sqlite3_stmt *statement;
+  ANAS_RETURN_IF_ERROR(
+      prepare(study, "SELECT trial, file, size, hash FROM artefacts ORDER BY trial, file", &statement));
+  size_t capacity = 0;
+  int code;
+  while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+    *out = anas_grow(*out, (size_t)*out_count, &capacity, sizeof **out);
+    (*out)[(*out_count)++] = (struct study_artefact){
+        .number = sqlite3_column_int64(statement, 0),
+        .file = column_text(statement, 1),
+        .size = sqlite3_column_int64(statement, 2),
+        .hash = column_text(statement, 3),
+    };
+  }
+  anas_status status = code == SQLITE_DONE ? ANAS_OK : sql_error(study, code, "reading");
+  sqlite3_finalize(statement);
+  return status;
+}
+
+void study_artefacts_free(struct study_artefact *artefacts, int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    free(artefacts[i].file);
+    free(artefacts[i].hash);
+  }
+  free(artefacts);
+}
+
+anas_status study_check(struct study *study) {
+  char *text;
+  ANAS_RETURN_IF_ERROR(query_text(study, "PRAGMA integrity_check(1)", NULL, &text));
+  anas_status status =
+      text && !strcmp(text, "ok") ? ANAS_OK : anas_fail(ANAS_CORRUPT, "database: %s", text ? text : "no answer");
+  free(text);
+  return status;
 }

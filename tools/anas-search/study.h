@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The study: a directory with a SQLite database and one folder a trial. One process writes, any number read.
 //   STUDY/study.db                     tables below; PRAGMA user_version is the schema version
-//   STUDY/trials/NNNN/candidate.mlir   output.txt   weights.safetensors
+//   STUDY/trials/NNNN/candidate.mlir   output.txt   weights.safetensors   checkpoint.safetensors (while it trains)
 //   STUDY/front/NNNN.mlir
 #ifndef ANAS_TOOLS_ANAS_SEARCH_STUDY_H
 #define ANAS_TOOLS_ANAS_SEARCH_STUDY_H
@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STUDY_SCHEMA 1
+#define STUDY_SCHEMA 2 // a writer brings version 1, which had no artefacts, up to date
 
 enum study_state {
   STUDY_RUNNING = 0,
@@ -74,6 +74,23 @@ anas_status study_set(struct study *study, const char *key, const char *value);
 // Named counters: "duplicates", "infeasible", ...
 anas_status study_count(struct study *study, const char *name, int64_t amount);
 anas_status study_counter(struct study *study, const char *name, int64_t *out);
+
+// What is written between begin and commit is written as a whole, or not at all. One level.
+anas_status study_begin(struct study *study);
+anas_status study_commit(struct study *study);
+
+// Files of a trial's folder, with size and content hash. record: of the file as it is now, nothing if there is none.
+anas_status study_record(struct study *study, int64_t number, const char *file);
+anas_status study_forget(struct study *study, int64_t number, const char *file);
+struct study_artefact {
+  int64_t number, size;
+  char *file, *hash; // hash: anas_hash_hex of the content
+};
+// All of them, by trial and name; malloc'ed.
+anas_status study_artefacts(struct study *study, struct study_artefact **out, int64_t *out_count);
+void study_artefacts_free(struct study_artefact *artefacts, int64_t count);
+// SQLite's complete check of the database, ANAS_CORRUPT with its first complaint.
+anas_status study_check(struct study *study);
 
 // Writes a new trial with the decision that led to it (JSON), in one transaction.
 anas_status study_insert(struct study *study, const struct study_trial *trial, const char *decision);

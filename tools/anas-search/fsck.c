@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// fsck and gc: whether a study is whole, and what of it nobody needs. Neither changes a result.
+#include "tools/anas-search/search.h"
+
+#include "dialect/context.h"
+#include "runtime/support/file.h"
+#include "runtime/support/memory.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char fsck_usage[] = "usage: anas-search fsck STUDY\n"
+                                 "Checks a study that is not running: the database, every trial's entry, and every "
+                                 "file against its recorded size and\n"
+                                 "hash and, for candidates, its architecture. Changes nothing. Exit code 1 if anything "
+                                 "is wrong. Candidates that were\n"
+                                 "lost or damaged are rebuilt by: anas-search replay STUDY -o DIR\n\n"
+                                 "Example:\n  anas-search fsck s1\n";
+static const char gc_usage[] =
+    "usage: anas-search gc STUDY [--dry-run]\n"
+    "Removes files of a study that nobody needs: weights of trials that left the front (unless --keep-weights all), "
+    "state\n"
+    "of trials that have ended, folders of trials that were never recorded, and temporary files.\n\n"
+    "Example:\n  anas-search gc s1 --dry-run\n";
+
+struct visit {
+  struct search search;
+  const char *path;
+  bool dry_run;
+  int64_t problems, files, bytes;
+};
+
+__attribute__((format(printf, 2, 3))) static void complain(struct visit *visit, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vprintf(format, arguments);
+  va_end(arguments);
+  putchar('\n');
+  visit->problems++;
+}
+
+// ---- fsck
+
+static void check_entry(struct visit *visit, int64_t number) {
+  const struct study_trial *t = &visit->search.trials[number];
+  long long n = (long long)number;
+  if (t->parent < -1 || t->parent >= number)
+    complain(visit, "trial %lld: its parent is trial %lld", n, (long long)t->parent);
+  if (t->state == STUDY_COMPLETE && !isfinite(t->metric[METRIC_ACCURACY]))
+    complain(visit, "trial %lld: COMPLETE without an accuracy", n);
+  if (t->state == STUDY_COMPLETE && !t->hash) complain(visit, "trial %lld: COMPLETE without an architecture", n);
+  if (t->state != STUDY_COMPLETE && t->state != STUDY_RUNNING && !t->reason)
+    complain(visit, "trial %lld: %s without a reason", n, study_state_name(t->state));
+  for (int64_t i = visit->search.options.seed_trials;
+       t->hash && number >= visit->search.options.seed_trials && i < number; i++)
+    if (visit->search.trials[i].hash && !strcmp(visit->search.trials[i].hash, t->hash))
+      complain(visit, "trial %lld: the architecture of trial %lld again", n, (long long)i);
+}
+
+// The architecture in the file is the one that was decided.
+static void check_candidate(struct visit *visit, int64_t number) {
+  const struct study_trial *t = &visit->search.trials[number];
+  if (!t->hash) return;
+  const struct anas_model *model = search_model(&visit->search, number);
+  char hash[33];
+  if (!model) {
+    complain(visit, "trial %lld: candidate.mlir: %s", (long long)number, anas_error_message());
+    return;
+  }
+  anas_model_hash(model, hash);
+  if (strcmp(hash, t->hash))
+    complain(visit, "trial %lld: candidate.mlir holds architecture %s, not %s", (long long)number, hash, t->hash);
+}
+
+static void check_artefact(struct visit *visit, const struct study_artefact *artefact) {
+  char *path = study_trial_path(visit->path, artefact->number, artefact->file), *data, hash[33];
+  size_t size;
+  long long n = (long long)artefact->number;
+  if (anas_file_read(path, &data, &size) != ANAS_OK) {
+    complain(visit, "trial %lld: %s", n, anas_error_message());
+  } else {
+    anas_hash_hex(data, size, hash);
+    if ((int64_t)size != artefact->size)
+      complain(visit, "trial %lld: %s has %zu bytes, %lld were written", n, artefact->file, size,
+               (long long)artefact->size);
+    else if (strcmp(hash, artefact->hash))
+      complain(visit, "trial %lld: %s has other content than was written", n, artefact->file);
+    free(data);
+  }
+  free(path);
+}
+
+static anas_status fsck(struct visit *visit) {
+  struct search *search = &visit->search;
+  if (study_check(search->study) != ANAS_OK) complain(visit, "%s", anas_error_message());
+  for (int64_t i = 0; i < search->num_trials; i++) {
+    check_entry(visit, i);
+    check_candidate(visit, i);
+  }
+  struct study_artefact *artefacts;
+  int64_t count;
+  anas_status status = study_artefacts(search->study, &artefacts, &count);
+  for (int64_t i = 0; i < count && status == ANAS_OK; i++)
+    check_artefact(visit, &artefacts[i]);
+  study_artefacts_free(artefacts, count);
+  ANAS_RETURN_IF_ERROR(status);
+  printf("study %s: %lld trials, %lld files; %lld problem%s\n", visit->path, (long long)search->num_trials,
+         (long long)count, (long long)visit->problems, visit->problems == 1 ? "" : "s");
+  return ANAS_OK;
+}
+
+// ---- gc
+
+static void remove_file(struct visit *visit, const char *path) {
+  struct stat info;
+  if (lstat(path, &info) || (!visit->dry_run && unlink(path))) return;
+  printf("%s %s (%lld bytes)\n", visit->dry_run ? "would remove" : "removed", path, (long long)info.st_size);
+  visit->files++;
+  visit->bytes += info.st_size;
+}
+
+// What of a trial's folder nobody needs. front: whether the trial is on it.
+static bool useless(const struct visit *visit, const char *file, const struct study_trial *trial, bool front) {
+  if (!trial) return true; // never recorded: its driver died before it could
+  bool ended = trial->state != STUDY_RUNNING && trial->state != STUDY_INTERRUPTED;
+  if (!strcmp(file, "weights.safetensors")) return ended && !front && strcmp(visit->search.options.keep_weights, "all");
+  if (!strcmp(file, "checkpoint.safetensors")) return ended;
+  return strstr(file, ".tmp") != NULL;
+}
+
+static anas_status clean_folder(struct visit *visit, int64_t number, bool front) {
+  struct search *search = &visit->search;
+  const struct study_trial *trial = number < search->num_trials ? &search->trials[number] : NULL;
+  char *folder = study_trial_path(visit->path, number, "");
+  DIR *directory = opendir(folder);
+  anas_status status = ANAS_OK;
+  for (struct dirent *entry; status == ANAS_OK && directory && (entry = readdir(directory));) {
+    if (entry->d_name[0] == '.' || !useless(visit, entry->d_name, trial, front)) continue;
+    char *path = anas_format("%s/%s", folder, entry->d_name);
+    if (!visit->dry_run && trial) status = study_forget(search->study, number, entry->d_name);
+    if (status == ANAS_OK) remove_file(visit, path);
+    free(path);
+  }
+  if (directory) closedir(directory);
+  if (!trial && !visit->dry_run) rmdir(folder);
+  free(folder);
+  return status;
+}
+
+static anas_status gc(struct visit *visit) {
+  struct search *search = &visit->search;
+  int64_t count, *front = front_of(&search->options, search->trials, search->num_trials, &count);
+  bool *on_front = anas_calloc((size_t)search->num_trials, sizeof *on_front);
+  for (int64_t i = 0; i < count; i++)
+    on_front[front[i]] = true;
+  char *folder = anas_format("%s/trials", visit->path);
+  DIR *directory = opendir(folder);
+  anas_status status = ANAS_OK;
+  for (struct dirent *entry; status == ANAS_OK && directory && (entry = readdir(directory));) {
+    char *end;
+    long long number = strtoll(entry->d_name, &end, 10);
+    if (end == entry->d_name || *end || number < 0) continue;
+    status = clean_folder(visit, number, number < search->num_trials && on_front[number]);
+  }
+  if (directory) closedir(directory);
+  free(folder);
+  free(on_front);
+  free(front);
+  ANAS_RETURN_IF_ERROR(status);
+  printf("%lld files, %.1f MB%s\n", (long long)visit->files, (double)visit->bytes / 1e6,
+         visit->dry_run ? " would be removed" : " removed");
+  return ANAS_OK;
+}
+
+// ---- command line
+
+static anas_status run(int argc, char **argv, bool collect, struct visit *visit) {
+  for (int i = 1; i < argc; i++) {
+    if (argv[i][0] != '-' && !visit->path)
+      visit->path = argv[i];
+    else if (collect && !strcmp(argv[i], "--dry-run"))
+      visit->dry_run = true;
+    else
+      return anas_fail(ANAS_INVALID, "unexpected argument '%s'; see anas-search %s --help", argv[i], argv[0]);
+  }
+  if (!visit->path) return anas_fail(ANAS_INVALID, "which study? see anas-search %s --help", argv[0]);
+  // Both take the writer's lock: files of a running search come and go.
+  ANAS_RETURN_IF_ERROR(search_load(&visit->search, visit->path, true));
+  return collect ? gc(visit) : fsck(visit);
+}
+
+int fsck_command(int argc, char **argv) {
+  bool collect = !strcmp(argv[0], "gc");
+  for (int i = 1; i < argc; i++)
+    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+      fputs(collect ? gc_usage : fsck_usage, stdout);
+      return EXIT_SUCCESS;
+    }
+  struct visit visit = {.search = {.context = anas_context_create(false)}};
+  search_options_defaults(&visit.search.options);
+  anas_status status = run(argc, argv, collect, &visit);
+  if (status != ANAS_OK) fprintf(stderr, "anas-search: error: %s\n", anas_error_message());
+  search_deinit(&visit.search);
+  return status == ANAS_OK && !visit.problems ? EXIT_SUCCESS : EXIT_FAILURE;
+}
