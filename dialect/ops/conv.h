@@ -112,6 +112,10 @@ void anas_conv_move(struct anas_access *access, int d, int64_t constant, int loo
 void anas_conv_channel(struct anas_access *access, int dim, int64_t per_group, const struct anas_stretch *stretch,
                        int group, int block, int lane);
 
+// The gradient of the filter in the narrow case (conv_narrow.c); x and dy are views of the input and of the gradient.
+void anas_conv_narrow_filter(struct anas_lowering *l, const struct anas_conv *conv, const struct anas_conv_view *x,
+                             const struct anas_conv_view *dy, int dk);
+
 // Weights packed for one stretch of lanes: [group][tile][block][window...][channel of block][lane]. Lanes are output
 // features and channels input channels; transposed swaps them (data gradient).
 int anas_conv_pack_weights(struct anas_lowering *l, const struct anas_conv *conv, int kernel, bool transposed,

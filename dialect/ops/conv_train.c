@@ -195,22 +195,19 @@ static anas_status filter_shape(const struct anas_op *op, struct anas_shape *out
   return ANAS_OK;
 }
 
-// Rows are input channels, lanes output features (groups in the narrow case); examples and positions are summed.
+// Rows are input channels, lanes output features; examples and positions are summed.
 static void filter_nest(struct anas_lowering *l, const struct anas_conv *conv, const struct anas_conv_view *x,
                         const struct anas_conv_view *dy, const struct anas_stretch *channels,
                         const struct anas_stretch *features, int dk, enum anas_fill fill) {
-  bool narrow = anas_conv_narrow(conv);
-  struct anas_nest *nest = anas_lower_nest(l, narrow ? "depthwise_bwd_filter" : "conv_bwd_filter");
-  int position[ANAS_CONV_MAX_SPATIAL], window[ANAS_CONV_MAX_SPATIAL], group = -1;
-  if (!narrow) group = anas_contract_loop(nest, conv->groups, false);
+  struct anas_nest *nest = anas_lower_nest(l, "conv_bwd_filter");
+  int position[ANAS_CONV_MAX_SPATIAL], window[ANAS_CONV_MAX_SPATIAL];
+  int group = anas_contract_loop(nest, conv->groups, false);
   int feature_block = anas_contract_loop(nest, features->blocks, false);
   for (int d = 0; d < conv->spatial; d++)
     window[d] = anas_contract_loop(nest, conv->dim[d].window, false);
   int channel_block = anas_contract_loop(nest, channels->blocks, false);
   int channel = anas_contract_loop(nest, channels->width, false);
-  int feature =
-      narrow ? anas_contract_loop(nest, features->width, false) : anas_nest_loop(nest, features->width, false);
-  if (narrow) group = anas_nest_loop(nest, conv->groups, false);
+  int feature = anas_nest_loop(nest, features->width, false);
   int example = anas_contract_loop(nest, conv->batch, true);
   for (int d = 0; d < conv->spatial; d++)
     position[d] = anas_contract_loop(nest, conv->dim[d].out, true);
@@ -237,6 +234,10 @@ static anas_status filter_lower(const struct anas_op *op, struct anas_lowering *
   struct anas_conv_view x = anas_conv_view_input(l, &conv, anas_lower_operand(l, 0));
   struct anas_conv_view dy = anas_conv_view_gradient(l, &conv, anas_lower_operand(l, 1));
   int dk = anas_lower_result(l, 0);
+  if (anas_conv_narrow(&conv)) {
+    anas_conv_narrow_filter(l, &conv, &x, &dy, dk);
+    return ANAS_OK;
+  }
   enum anas_fill fill = ANAS_FILL_ZERO;
   struct anas_stretch channels = {0};
   while (anas_stretch_next(&channels, x.per_group, x.block)) {

@@ -181,6 +181,9 @@ bool anas_cpu_winograd_filter(const struct anas_cpu_nest *nest, const struct ana
 // True and code emitted if the nest is a contraction this emitter tiles; false and nothing emitted otherwise.
 bool anas_cpu_contraction(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
                           struct anas_cpu_range *out);
+// The same for depthwise convolutions and their gradients.
+bool anas_cpu_depthwise(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
+                        struct anas_cpu_range *out);
 // Every other nest.
 anas_status anas_cpu_vector(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
                             struct anas_cpu_range *out);

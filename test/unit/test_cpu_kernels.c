@@ -345,35 +345,89 @@ static void pool_backward(void **state) { // scatter: the output address depends
   }
 }
 
+#define PRODUCT_SUM "    %m = arith.mulf %i0, %i1 : f32\n    %s = arith.addf %o0, %m : f32\n"
+
+struct depthwise {
+  int channels, taps, stride, dilation, height, width; // of the results
+};
+
+static void depthwise_forward(const struct depthwise *d, const char *fill) {
+  int reach = (d->taps - 1) * d->dilation + 1;
+  FORMAT(x, "4x%dx%dx%dxf32", (d->height - 1) * d->stride + reach, (d->width - 1) * d->stride + reach, d->channels);
+  FORMAT(w, "%dx%dx%dxf32", d->taps, d->taps, d->channels);
+  FORMAT(y, "4x%dx%dx%dxf32", d->height, d->width, d->channels);
+  FORMAT(window, "n, h * %d + p * %d, w * %d + q * %d, c", d->stride, d->dilation, d->stride, d->dilation);
+  check(&(struct kernel_text){.num_in = 2,
+                              .num_out = 1,
+                              .type = {x, w, y},
+                              .map = {window, "p, q, c", "n, h, w, c"},
+                              .fill = {NULL, NULL, fill},
+                              .loops = "n, h, w, c, p, q",
+                              .kinds = "pppprr",
+                              .body = PRODUCT_SUM,
+                              .yield = "%s"},
+        4e-6);
+}
+
+// Of chunks of two examples, or of all examples; `spare` further rows of taps keep the fill.
+static void depthwise_filter(const struct depthwise *d, bool chunks, int spare, const char *fill) {
+  int reach = (d->taps - 1) * d->dilation + 1;
+  FORMAT(x, "4x%dx%dx%dxf32", (d->height - 1) * d->stride + reach, (d->width - 1) * d->stride + reach, d->channels);
+  FORMAT(w, "%s%dx%dx%dxf32", chunks ? "2x" : "", d->taps + spare, d->taps, d->channels);
+  FORMAT(y, "4x%dx%dx%dxf32", d->height, d->width, d->channels);
+  const char *example = chunks ? "b * 2 + n" : "n";
+  FORMAT(window, "%s, h * %d + p * %d, w * %d + q * %d, c", example, d->stride, d->dilation, d->stride, d->dilation);
+  FORMAT(bounds, "%dx%dx%dx%dxf32", chunks ? 2 : 4, d->height, d->width, d->taps); // gives loops their extents
+  FORMAT(taps, "%sp + %d, q, c", chunks ? "b, " : "", spare);
+  check(&(struct kernel_text){.num_in = 3,
+                              .num_out = 1,
+                              .type = {x, y, bounds, w},
+                              .map = {window, chunks ? "b * 2 + n, h, w, c" : "n, h, w, c", "n, h, w, p", taps},
+                              .fill = {NULL, NULL, NULL, fill},
+                              .loops = chunks ? "b, p, q, c, n, h, w" : "p, q, c, n, h, w",
+                              .kinds = chunks ? "pppprrr" : "ppprrr",
+                              .body = PRODUCT_SUM,
+                              .yield = "%s"},
+        1e-5);
+}
+
+// One of the four phases of the gradient of the operand at stride 2: taps read backwards, results are apart.
+static void depthwise_data(const struct depthwise *d, const char *fill) {
+  FORMAT(dy, "4x%dx%dx%dxf32", d->height + d->taps - 1, d->width + d->taps - 1, d->channels);
+  FORMAT(w, "%dx%dx%dxf32", 2 * d->taps, 2 * d->taps, d->channels);
+  FORMAT(dx, "4x%dx%dx%dxf32", 2 * d->height, 2 * d->width, d->channels);
+  FORMAT(bounds, "%dx%dx%dx%dxf32", d->height, d->width, d->taps, d->taps);
+  FORMAT(window, "n, h - p + %d, w - q + %d, c", d->taps - 1, d->taps - 1);
+  check(&(struct kernel_text){.num_in = 3,
+                              .num_out = 1,
+                              .type = {dy, w, bounds, dx},
+                              .map = {window, "p * 2 + 1, q * 2, c", "h, w, p, q", "n, h * 2, w * 2 + 1, c"},
+                              .fill = {NULL, NULL, NULL, fill},
+                              .loops = "n, h, w, c, p, q",
+                              .kinds = "pppprr",
+                              .body = PRODUCT_SUM,
+                              .yield = "%s"},
+        4e-6);
+}
+
 static void depthwise(void **state) {
   (void)state;
-  static const int channels[] = {3, 16, 40};
-  for (size_t i = 0; i < sizeof channels / sizeof *channels; i++) {
-    FORMAT(x, "2x7x9x%dxf32", channels[i]);
-    FORMAT(w, "3x3x%dxf32", channels[i]);
-    FORMAT(y, "2x5x7x%dxf32", channels[i]);
-    const char *body = "    %m = arith.mulf %i0, %i1 : f32\n    %s = arith.addf %o0, %m : f32\n";
-    check(&(struct kernel_text){.num_in = 2,
-                                .num_out = 1,
-                                .type = {x, w, y},
-                                .map = {"n, h + p, w + q, c", "p, q, c", "n, h, w, c"},
-                                .fill = {NULL, NULL, "0.0"},
-                                .loops = "n, h, w, c, p, q",
-                                .kinds = "pppprr",
-                                .body = body,
-                                .yield = "%s"},
-          2e-6);
-    check(&(struct kernel_text){.num_in = 2,
-                                .num_out = 1,
-                                .type = {x, y, w},
-                                .map = {"n, h + p, w + q, c", "n, h, w, c", "p, q, c"},
-                                .fill = {NULL, NULL, "0.0"},
-                                .loops = "p, q, c, n, h, w",
-                                .kinds = "ppprrr",
-                                .body = body,
-                                .yield = "%s"},
-          4e-6);
+  static const struct depthwise cases[] = {
+      {3, 3, 1, 1, 5, 7},  {16, 3, 1, 1, 4, 4},  {40, 3, 2, 1, 3, 17}, {21, 5, 1, 1, 2, 9},
+      {33, 5, 2, 2, 3, 2}, {16, 3, 1, 2, 1, 13}, {6, 7, 1, 1, 2, 5},   {130, 3, 1, 1, 3, 29},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    depthwise_forward(&cases[i], "0.0");
+    depthwise_filter(&cases[i], true, 0, "0.0");
+    depthwise_filter(&cases[i], false, 0, i % 2 ? "0.0" : NULL);
+    if (cases[i].stride == 1 && cases[i].dilation == 1) depthwise_data(&cases[i], i % 3 ? "0.0" : NULL);
   }
+  depthwise_forward(&cases[1], NULL);
+  depthwise_filter(&cases[3], false, 2, "0.5");
+  depthwise_filter(&cases[3], true, 1, "0.0");
+  // More channels than a part of the images leaves room for in a cache.
+  depthwise_filter(&(struct depthwise){1600, 3, 1, 1, 7, 9}, true, 0, "0.0");
+  depthwise_forward(&(struct depthwise){800, 3, 1, 1, 9, 11}, "0.0");
 }
 
 static void padding_copy(void **state) { // NHWC to packed blocks with a halo
