@@ -49,6 +49,9 @@ fails "nothing to start from" anas-search --study x
 fails "--cpu: unknown processor 'haswel'; did you mean 'haswell'?" anas-search --model cnn --study x --cpu haswel
 fails "unknown strategy 'alpha'; there are: alphanas, regularized, nsga2, mu-plus-lambda, local, mutation, random" anas-search --model cnn --study x --strategy alpha
 fails "--objective is METRIC:max or METRIC:min" anas-search --model cnn --study x --objective speed:max
+fails "got 'acuracy:max'; did you mean 'accuracy'?" anas-search --model cnn --study x --objective acuracy:max
+fails "got 'parms<3'; did you mean 'params'?" anas-search --model cnn --study x --constraint 'parms<3'
+for command in status top show pareto replay fsck gc; do anas-search $command --help | grep -q '^Example'; done
 fails "accuracy is only known after training" anas-search --model cnn --study x --constraint 'accuracy>0.5'
 fails "cannot open 'absent.mlir'" anas-search absent.mlir --evaluator simulated --study x
 fails "resnet" anas-search --model resnet19 --evaluator simulated --study x

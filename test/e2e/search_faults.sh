@@ -23,6 +23,17 @@ test "$(state 6)" = COMPLETE
 test "$(state 7)" = COMPLETE
 grep -q 'trial    2  TIMEOUT' out.txt
 anas-search status s | grep -q 'trial 4 DIVERGED: the loss is nan'
+# Processes, the network and the disk are out of bounds; the trial ends, the search does not.
+ANAS_TEST_FAULT=segfault:1,fork:2,network:3,disk:4,file:5 anas-search --model cnn --evaluator simulated --trials 7 --seed 3 \
+  --disk-limit 30M --study d >d.txt
+of() { sqlite3 d/study.db "select $1 from trials where number = $2"; }
+for n in 1 2 3 4 5; do test "$(of state $n)" = CRASHED; done
+of reason 1 | grep -q 'killed by signal 11'
+for n in 2 3; do of reason $n | grep -q 'exited with code 8 '; done # 8: it was refused
+for n in 4 5; do of reason $n | grep -q -e 'wrote more than --disk-limit (30 MiB)'; done
+test "$(of state 6)" = COMPLETE
+# A training trial, with all its threads and the compiler, stays within these bounds: e2e/search_train.
+
 # None of them became a parent.
 test "$(sqlite3 s/study.db 'select count(*) from trials where parent between 1 and 5')" = 0
 

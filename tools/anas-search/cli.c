@@ -80,6 +80,7 @@ static const struct flag budget[] = {
     {"trial-timeout", "T", DURATION, AT(trial_timeout), 0, 0, "end a trial after T (default: no limit)"},
     {"memory-limit", "SIZE", BYTES, AT(memory_limit), 0, 0,
      "end a trial that needs more memory: 512M, 4G (default: 90 % of the machine's, divided by the workers)"},
+    {"disk-limit", "SIZE", BYTES, AT(disk_limit), 0, 0, "end a trial that writes more than this (default 16G)"},
     {"keep-weights", "front|all|none", TEXT, AT(keep_weights), 0, 0, "whose weights to keep (default front)"},
     {"evaluator", "NAME", TEXT, AT(evaluator), 0, 0, "where results come from, see below (default train)"},
     {"cpu", "NAME", PROCESSOR, AT(cpu), 0, 0,
@@ -121,6 +122,7 @@ void search_options_defaults(struct search_options *out) {
       .workers = 1,
       .validation = -1,
       .retries = 40,
+      .disk_limit = (int64_t)16 << 30,
       .population = 20,
       .sample = 5,
       .learning_rate = 0.05,
@@ -142,16 +144,28 @@ void search_options_deinit(struct search_options *options) {
 
 // ---- values
 
+// "; did you mean 'params'?" for a metric that does not exist.
+static const char *metric_hint(const char *name, char out[128]) {
+  struct anas_nearest nearest = anas_nearest_make(name, strlen(name));
+  for (int m = 0; m < METRIC_NUM; m++)
+    anas_nearest_offer(&nearest, study_metrics[m].name);
+  out[0] = 0;
+  return nearest.best ? anas_nearest_hint(&nearest, out) : out;
+}
+
 static anas_status parse_objective(const char *text, struct search_options *out, bool *replace) {
   if (*replace) out->num_objectives = 0; // the first one written replaces the defaults
   *replace = false;
   size_t size = strcspn(text, ":");
   char *name = anas_format("%.*s", (int)size, text);
   int metric = study_metric_find(name);
+  char hint[128];
+  metric_hint(name, hint);
   free(name);
   const char *direction = text[size] ? text + size + 1 : NULL;
   if (metric < 0 || (direction && strcmp(direction, "max") && strcmp(direction, "min")))
-    return anas_fail(ANAS_INVALID, "--objective is METRIC:max or METRIC:min with a metric of --help, got '%s'", text);
+    return anas_fail(ANAS_INVALID, "--objective is METRIC:max or METRIC:min with a metric of --help, got '%s'%s", text,
+                     metric < 0 ? hint : "");
   if (out->num_objectives == MAX_OBJECTIVES) return anas_fail(ANAS_INVALID, "at most %d objectives", MAX_OBJECTIVES);
   for (int i = 0; i < out->num_objectives; i++)
     if (out->objectives[i].metric == (enum study_metric)metric)
@@ -167,10 +181,12 @@ static anas_status parse_constraint(const char *text, struct search_options *out
   while (*name && isspace((unsigned char)name[strlen(name) - 1]))
     name[strlen(name) - 1] = 0;
   int metric = study_metric_find(name);
+  char hint[128];
+  metric_hint(name, hint);
   free(name);
   if (metric < 0 || !text[size])
-    return anas_fail(ANAS_INVALID, "--constraint is 'METRIC<NUMBER' (or <=, >, >=) with a metric of --help, got '%s'",
-                     text);
+    return anas_fail(ANAS_INVALID, "--constraint is 'METRIC<NUMBER' (or <=, >, >=) with a metric of --help, got '%s'%s",
+                     text, metric < 0 ? hint : "");
   if (!study_metrics[metric].before_training)
     return anas_fail(ANAS_INVALID, "--constraint '%s': %s is only known after training; make it an --objective", text,
                      study_metrics[metric].name);

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What a trial's process does: read the candidate, compile its training step, train, report. Also faults on
-// demand for tests of the search: ANAS_TEST_FAULT=KIND:TRIAL[,...] with the kinds crash, hang, oom, diverge, exit and
-// slow.
+// What a trial's process does: read the candidate, compile its training step, train, report.
 #include "tools/anas-search/evaluators/evaluator.h"
 
 #include "dialect/context.h"
@@ -176,44 +174,10 @@ void report_epoch(struct reporter *reporter, const struct search *search, int64_
   on_progress(&progress, reporter);
 }
 
-// ---- faults
-
-static bool fault_is(const char *kind, int64_t number) {
-  const char *faults = getenv("ANAS_TEST_FAULT");
-  for (const char *at = faults; at && *at; at += strcspn(at, ","), at += *at == ',') {
-    size_t size = strcspn(at, ":,");
-    if (size == strlen(kind) && !memcmp(at, kind, size) && at[size] == ':' &&
-        strtoll(at + size + 1, NULL, 10) == number)
-      return true;
-  }
-  return false;
-}
-
-static anas_status inject_fault(int64_t number) {
-  if (fault_is("crash", number)) abort();
-  if (fault_is("exit", number)) _exit(7);
-  if (fault_is("slow", number)) sleep(2);
-  if (fault_is("diverge", number)) return anas_fail(ANAS_DIVERGED, "the loss is nan at step 1 (requested fault)");
-  if (fault_is("hang", number)) {
-    signal(SIGTERM, SIG_IGN); // the hardest kind
-    for (;;)
-      pause();
-  }
-  if (fault_is("oom", number)) {
-    for (;;) {
-      size_t size = (size_t)16 << 20;
-      char *block = anas_alloc(size); // never freed: the limit ends this
-      memset(block, 1, size);
-      usleep(5000);
-    }
-  }
-  return ANAS_OK;
-}
-
 // ---- the process
 
 static anas_status evaluate(struct search *search, int64_t number, struct reporter *reporter, struct outcome *out) {
-  ANAS_RETURN_IF_ERROR(inject_fault(number));
+  ANAS_RETURN_IF_ERROR(trial_fault(search, number));
   char *path = study_trial_path(study_path(search->study), number, "candidate.mlir");
   struct anas_diagnostics *diagnostics = anas_diagnostics_attach(search->context, path, NULL);
   MlirModule module;

@@ -50,6 +50,7 @@ struct search_options {
   char *mutation_text;              // settings of mutations; after parsing, the effective ones
   struct anas_mutation_options mutation;
   int64_t memory_limit; // bytes a trial; 0: the machine's share
+  int64_t disk_limit;   // bytes a trial may write
   char *cpu;            // "native" or an LLVM name
   // Not part of the study.
   char *study;
@@ -170,12 +171,12 @@ struct trial_process {
   int64_t number;
   int pid, fd;                      // fd: JSON lines from the child
   double started, deadline, killed; // monotonic seconds; deadline 0: none; killed 0: not yet
-  bool timed_out, over_memory, interrupted;
+  bool timed_out, over_memory, over_disk, interrupted;
   struct anas_strbuf line;
   // last progress
   int64_t epoch, epochs, step, steps;
   double loss, val_accuracy;
-  int64_t resident, memory_limit; // bytes
+  int64_t resident, memory_limit, disk_limit; // bytes
 };
 
 anas_status trial_start(struct search *search, int64_t number, struct trial_process *out);
@@ -185,6 +186,10 @@ bool trial_read(struct trial_process *process, struct study_trial *trial);
 bool trial_poll(struct search *search, struct trial_process *process, struct study_trial *trial);
 void trial_interrupt(struct trial_process *process);
 
+// Limits of the calling process, for good (isolate.c).
+void trial_isolate(int64_t memory_bytes, int64_t disk_bytes);
+// Does what ANAS_TEST_FAULT asks of this trial (faults.c).
+anas_status trial_fault(const struct search *search, int64_t number);
 // Runs in the child (evaluate.c): reads the candidate, trains, writes JSON lines to fd. Never returns.
 __attribute__((noreturn)) void evaluate_trial(struct search *search, int64_t number, int fd);
 

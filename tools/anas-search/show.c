@@ -32,7 +32,12 @@ static const char usage[] =
     "       anas-search show STUDY TRIAL [--json]                  one trial: results, lineage, decision, "
     "architecture\n"
     "       anas-search pareto STUDY [--csv|--json]                the non-dominated trials\n"
-    "STUDY is the directory given to --study. A running study can be read at any time.\n";
+    "STUDY is the directory given to --study. A running study can be read at any time.\n\n"
+    "Examples:\n"
+    "  anas-search status s1\n"
+    "  anas-search top s1 -n 5 --by params\n"
+    "  anas-search show s1 17 --json | jq -r .architecture >net.mlir\n"
+    "  anas-search pareto s1 --csv >front.csv\n";
 
 static anas_status parse(int argc, char **argv, struct view *out) {
   for (int i = 1; i < argc; i++) {

@@ -23,17 +23,6 @@
 #define GRACE_SECONDS 3.0 // between SIGTERM and SIGKILL
 #define MAX_KILLS 5       // from outside, before it is the candidate's fault (the system may have run out of memory)
 
-#if defined(__SANITIZE_ADDRESS__)
-#define ADDRESS_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define ADDRESS_SANITIZER 1
-#endif
-#endif
-#ifndef ADDRESS_SANITIZER
-#define ADDRESS_SANITIZER 0
-#endif
-
 static double wall_clock(void) {
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
@@ -69,14 +58,7 @@ __attribute__((noreturn)) static void child(struct search *search, int64_t numbe
   signal(SIGPIPE, SIG_DFL);
   dup2(output, STDOUT_FILENO);
   dup2(output, STDERR_FILENO);
-  // Private writable memory; not the address space, which large sparse mappings of libraries would exhaust. The shadow
-  // memory of AddressSanitizer counts too and has no useful bound: there the parent watches alone.
-  if (!ADDRESS_SANITIZER) {
-    struct rlimit data = {(rlim_t)limit, (rlim_t)limit};
-    setrlimit(RLIMIT_DATA, &data);
-  }
-  struct rlimit core = {0, 0};
-  setrlimit(RLIMIT_CORE, &core);
+  trial_isolate(limit, search->options.disk_limit);
   evaluate_trial(search, number, fd);
 }
 
@@ -114,6 +96,7 @@ anas_status trial_start(struct search *search, int64_t number, struct trial_proc
       .started = now,
       .deadline = search->options.trial_timeout > 0 ? now + search->options.trial_timeout : 0,
       .memory_limit = limit,
+      .disk_limit = search->options.disk_limit,
       .loss = NAN,
       .val_accuracy = NAN,
   };
@@ -202,6 +185,19 @@ static int64_t resident_bytes(int pid) {
   return fields == 3 ? (resident - shared) * sysconf(_SC_PAGESIZE) : 0;
 }
 
+// What the process has written so far, to files and pipes.
+static int64_t written_bytes(int pid) {
+  char path[64], line[128];
+  snprintf(path, sizeof path, "/proc/%d/io", pid);
+  FILE *file = fopen(path, "re");
+  if (!file) return 0;
+  long long bytes = 0;
+  while (fgets(line, sizeof line, file))
+    if (!strncmp(line, "wchar: ", 7)) bytes = strtoll(line + 7, NULL, 10);
+  fclose(file);
+  return bytes;
+}
+
 static void end(struct trial_process *process, double now) {
   if (!process->killed) {
     process->killed = now;
@@ -220,7 +216,8 @@ static void enforce(struct trial_process *process) {
   process->resident = resident_bytes(process->pid);
   if (process->deadline && now > process->deadline) process->timed_out = true;
   if (process->resident > process->memory_limit) process->over_memory = true;
-  if (process->timed_out || process->over_memory || process->interrupted) end(process, now);
+  if (written_bytes(process->pid) > process->disk_limit) process->over_disk = true;
+  if (process->timed_out || process->over_memory || process->over_disk || process->interrupted) end(process, now);
 }
 
 // Libraries that run out of memory abort; their last words tell.
@@ -253,6 +250,9 @@ static void classify(struct search *search, struct trial_process *process, int w
     set_end(trial, STUDY_INTERRUPTED, anas_strdup("stopped from outside"));
   } else if (process->over_memory) {
     set_end(trial, STUDY_OOM, anas_format("more memory than %s (%.0f MiB)", limit_name, limit_mib));
+  } else if (process->over_disk || sign == SIGXFSZ) {
+    set_end(trial, STUDY_CRASHED,
+            anas_format("wrote more than --disk-limit (%.0f MiB)", (double)process->disk_limit / (1 << 20)));
   } else if (process->timed_out) {
     set_end(trial, STUDY_TIMEOUT, anas_format("longer than --trial-timeout (%g s)", options->trial_timeout));
   } else if (sign && output_says_out_of_memory(search, trial->number)) {
