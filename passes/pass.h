@@ -55,6 +55,13 @@ anas_status anas_pipeline_parse_config(MlirPassManager manager, const char *pipe
 // Runs a pipeline on a module in one call (own pass manager; no printing). The common way for library code.
 anas_status anas_pipeline_run(MlirModule module, const char *pipeline);
 
+// A pipeline to run on one module after the other: setting up its passes (their rewrite patterns) costs more than
+// running them on a small module. Not for several threads at once.
+struct anas_pipeline;
+anas_status anas_pipeline_create(MlirContext context, const char *text, struct anas_pipeline **out);
+void anas_pipeline_destroy(struct anas_pipeline *pipeline);
+anas_status anas_pipeline_apply(struct anas_pipeline *pipeline, MlirModule module);
+
 // ---- statistics
 
 // Counters per pass instance: operations before and after, time, and what passes report with anas_pass_count.

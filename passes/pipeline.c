@@ -277,20 +277,48 @@ static MlirLogicalResult keep_first_error(MlirDiagnostic diagnostic, void *data)
   return mlirLogicalResultFailure();
 }
 
-anas_status anas_pipeline_run(MlirModule module, const char *pipeline) {
-  MlirContext context = mlirModuleGetContext(module);
+struct anas_pipeline {
+  MlirPassManager manager;
+  char *text;
+};
+
+anas_status anas_pipeline_create(MlirContext context, const char *text, struct anas_pipeline **out) {
   MlirPassManager manager = mlirPassManagerCreateOnOperation(context, anas_ref_text("builtin.module"));
-  anas_status status = anas_pipeline_parse(manager, pipeline);
-  if (status == ANAS_OK) {
-    struct anas_strbuf first = {0};
-    MlirDiagnosticHandlerID handler = mlirContextAttachDiagnosticHandler(context, keep_first_error, &first, NULL);
-    bool ok = mlirLogicalResultIsSuccess(mlirPassManagerRunOnOp(manager, mlirModuleGetOperation(module)));
-    mlirContextDetachDiagnosticHandler(context, handler);
-    if (!ok)
-      status = anas_fail(ANAS_INVALID, "pipeline '%s' failed: %s", pipeline,
-                         first.size ? first.data : "no reason was given");
-    anas_strbuf_deinit(&first);
+  anas_status status = anas_pipeline_parse(manager, text);
+  if (status != ANAS_OK) {
+    mlirPassManagerDestroy(manager);
+    return status;
   }
-  mlirPassManagerDestroy(manager);
+  *out = anas_alloc(sizeof **out);
+  **out = (struct anas_pipeline){manager, anas_strdup(text)};
+  return ANAS_OK;
+}
+
+void anas_pipeline_destroy(struct anas_pipeline *pipeline) {
+  if (!pipeline) return;
+  mlirPassManagerDestroy(pipeline->manager);
+  free(pipeline->text);
+  free(pipeline);
+}
+
+anas_status anas_pipeline_apply(struct anas_pipeline *pipeline, MlirModule module) {
+  MlirContext context = mlirModuleGetContext(module);
+  struct anas_strbuf first = {0};
+  MlirDiagnosticHandlerID handler = mlirContextAttachDiagnosticHandler(context, keep_first_error, &first, NULL);
+  bool ok = mlirLogicalResultIsSuccess(mlirPassManagerRunOnOp(pipeline->manager, mlirModuleGetOperation(module)));
+  mlirContextDetachDiagnosticHandler(context, handler);
+  anas_status status = ANAS_OK;
+  if (!ok)
+    status = anas_fail(ANAS_INVALID, "pipeline '%s' failed: %s", pipeline->text,
+                       first.size ? first.data : "no reason was given");
+  anas_strbuf_deinit(&first);
+  return status;
+}
+
+anas_status anas_pipeline_run(MlirModule module, const char *text) {
+  struct anas_pipeline *pipeline;
+  ANAS_RETURN_IF_ERROR(anas_pipeline_create(mlirModuleGetContext(module), text, &pipeline));
+  anas_status status = anas_pipeline_apply(pipeline, module);
+  anas_pipeline_destroy(pipeline);
   return status;
 }

@@ -53,6 +53,7 @@ struct anas_object { // a relocatable object in memory
   void *data;
   size_t size;
   size_t scratch_bytes; // memory that its kernel functions find at the symbol anas_scratch
+  char plan[120];       // how a kernel function computes, for people
 };
 
 // Everything the compiler hands over. All pointers live in arena or are owned by objects.

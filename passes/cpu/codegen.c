@@ -64,6 +64,20 @@ static MlirValue add_scratch(MlirBlock entry, MlirLocation location, int64_t byt
   return mlirBlockAddArgument(entry, type, location);
 }
 
+// On the module, for the compile report: "plan of part 0; plan of part 1".
+static void note_plan(MlirOperation function, const char *plan, int part) {
+  MlirOperation module = mlirOperationGetParentOperation(function);
+  char *text = NULL;
+  if (part) {
+    MlirStringRef before = mlirStringAttrGetValue(mlirOperationGetAttributeByName(module, anas_ref_text("anas.plan")));
+    text = anas_format("%.*s; %s", (int)before.length, before.data, plan);
+  }
+  mlirOperationSetAttributeByName(
+      module, anas_ref_text("anas.plan"),
+      mlirStringAttrGet(mlirOperationGetContext(module), anas_ref_text(text ? text : plan)));
+  free(text);
+}
+
 static anas_status rewrite_part(MlirOperation function, const struct anas_cpu_target *target,
                                 const struct anas_cpu_algorithm *algorithm, int index) {
   struct anas_cpu_nest nest;
@@ -84,7 +98,7 @@ static anas_status rewrite_part(MlirOperation function, const struct anas_cpu_ta
   part.end = add_index(entry, location);
   struct anas_code *code = anas_alloc(sizeof *code);
   anas_code_init(code, entry, target);
-  struct anas_cpu_range range;
+  struct anas_cpu_range range = {0};
   anas_status status = algorithm->emit(code, &nest, &part, &range);
   if (status == ANAS_OK) {
     code->block = entry;
@@ -94,6 +108,8 @@ static anas_status rewrite_part(MlirOperation function, const struct anas_cpu_ta
     MlirAttribute iterations = mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), range.iterations);
     mlirOperationSetAttributeByName(function, anas_ref_text("anas.range"), iterations);
     mlirOperationSetAttributeByName(function, anas_ref_text("anas.parallel"), mlirBoolAttrGet(context, range.parallel));
+    if (algorithm->name && !index) note_plan(function, algorithm->name, 0);
+    if (!algorithm->name) note_plan(function, range.plan[0] ? range.plan : "vector loops", index);
   }
   free(code);
   free(old);

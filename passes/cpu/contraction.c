@@ -86,7 +86,7 @@ static bool classify(struct anas_contraction *plan) {
 bool anas_contraction_plan(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
                            struct anas_contraction *out) {
   if (!anas_contraction_multiplies(nest)) return false;
-  *out = (struct anas_contraction){.nest = nest, .lanes = target->lanes};
+  *out = (struct anas_contraction){.nest = nest, .lanes = target->lanes, .choice = target->choice};
   if (!choose_lane(out) || !classify(out)) return false;
   anas_contraction_tile(out, target);
   anas_contraction_order(out);
@@ -105,6 +105,7 @@ bool anas_cpu_contraction(struct anas_code *code, const struct anas_cpu_nest *ne
   struct anas_contraction plan;
   if (!anas_contraction_plan(nest, code->target, &plan)) return false;
   anas_contraction_emit(code, &plan, begin, end);
+  anas_contraction_describe(&plan, out->plan, sizeof out->plan);
   out->iterations = anas_contraction_range(&plan);
   out->parallel = out->iterations > 1 && (double)anas_cpu_nest_iterations(nest) > ANAS_PARALLEL_MACS;
   return true;

@@ -19,7 +19,8 @@ struct anas_level { // a loop over tiles outside the reduction
 
 struct anas_contraction {
   const struct anas_cpu_nest *nest;
-  int a, b, c; // operands
+  struct anas_cpu_choice choice; // from outside
+  int a, b, c;                   // operands
   int lanes, lane;
   int num_rows, row[ANAS_CPU_LOOPS]; // slowest (largest stride in A) first
   int num_columns, column[ANAS_CPU_LOOPS];
@@ -86,6 +87,8 @@ bool anas_contraction_multiplies(const struct anas_cpu_nest *nest);
 // False if the nest is no contraction this emitter takes.
 bool anas_contraction_plan(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
                            struct anas_contraction *out);
+// What was planned, for people.
+void anas_contraction_describe(const struct anas_contraction *plan, char *out, size_t size);
 int64_t anas_contraction_range(const struct anas_contraction *plan);
 void anas_contraction_emit(struct anas_code *code, const struct anas_contraction *plan, MlirValue begin, MlirValue end);
 

@@ -26,6 +26,10 @@
 #define PANEL_CHUNK_BYTES 450000.0 // of A
 #define STREAM_STEPS 64            // of a block, so that storing and loading accumulators does not matter
 
+static double scaled(double bytes, double factor) {
+  return factor > 0 ? bytes * factor : bytes;
+}
+
 // ---- reduction blocks
 
 // Makes two loops of reduction loop k[i], the inner one with `inner` iterations.
@@ -67,7 +71,8 @@ static void choose_reduction_blocks(struct anas_contraction *plan) {
   const struct anas_cpu_nest *nest = plan->nest;
   bool packed = plan->num_k == 0 || plan->pack_b ||
                 nest->operand[plan->b].stride[plan->k[plan->num_k - 1]] <= 2 * (int64_t)plan->vectors * plan->lanes;
-  int64_t most = (int64_t)((packed ? PANEL_BYTES : LOOSE_PANEL_BYTES) / (4.0 * plan->vectors * plan->lanes)), steps = 1;
+  double panel = scaled(packed ? PANEL_BYTES : LOOSE_PANEL_BYTES, plan->choice.panel);
+  int64_t most = (int64_t)(panel / (4.0 * plan->vectors * plan->lanes)), steps = 1;
   plan->k_split = first;
   plan->k_block = plan->num_k > first ? nest->extent[plan->k[first]] : 1;
   int64_t all = 1;
@@ -156,7 +161,7 @@ static bool search_chunk(struct anas_contraction *plan, bool whole_reduction, in
                          double *out_tiles) {
   const struct anas_cpu_nest *nest = plan->nest;
   bool fitting = false;
-  double limit = anas_contraction_fetches_a(plan) ? FETCHED_CHUNK_BYTES : CHUNK_BYTES;
+  double limit = scaled(anas_contraction_fetches_a(plan) ? FETCHED_CHUNK_BYTES : CHUNK_BYTES, plan->choice.chunk);
   for (int at = 0; at <= last_at; at++) {
     int loop = plan->row[at];
     int64_t extent = nest->extent[loop], tile = plan->tile[loop], tiles = (extent + tile - 1) / tile;
@@ -229,6 +234,7 @@ static void column_level_list(const struct anas_contraction *plan, struct anas_l
 
 // Columns outside rows reads A once a column tile; rows outside columns reads B once a chunk.
 static bool columns_outside(const struct anas_contraction *plan) {
+  if (plan->choice.columns) return plan->choice.columns > 0;
   double extent[ANAS_CPU_LOOPS];
   for (int l = 0; l < plan->nest->num_loops; l++)
     extent[l] = (double)plan->nest->extent[l];
@@ -359,8 +365,8 @@ static void stream_levels(struct anas_contraction *plan) {
 }
 
 void anas_contraction_order(struct anas_contraction *plan) {
-  choose_panels(plan);
-  if (!plan->panels) choose_stream(plan);
+  if (!plan->choice.no_stream) choose_panels(plan);
+  if (!plan->choice.no_stream && !plan->panels) choose_stream(plan);
   anas_contraction_packing(plan);
   if (!plan->stream && plan->num_batch == 0 && !plan->pack_a && !plan->pack_b &&
       (plan->num_k > 1 || plan->num_rows > 1))

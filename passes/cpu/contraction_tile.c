@@ -81,6 +81,10 @@ static void search_rows(struct tile_search *search, int position, int64_t rows, 
   search->tile[loop] = 1;
 }
 
+static bool wanted(const struct anas_contraction *plan, int vectors) {
+  return !plan->choice.vectors || plan->choice.vectors == vectors;
+}
+
 void anas_contraction_tile(struct anas_contraction *plan, const struct anas_cpu_target *target) {
   const struct anas_cpu_nest *nest = plan->nest;
   struct tile_search search = {.plan = plan, .registers = target->registers, .best = INFINITY};
@@ -88,10 +92,13 @@ void anas_contraction_tile(struct anas_contraction *plan, const struct anas_cpu_
     search.tile[l] = 1;
   int64_t blocks = (nest->extent[plan->lane] + plan->lanes - 1) / plan->lanes;
   for (int vectors = 1; vectors <= MAX_VECTORS && vectors <= blocks; vectors++)
-    search_rows(&search, plan->num_rows - 1, 1, false, vectors, -1);
-  if (blocks > 1 || nest->operand[plan->b].stride[plan->lane] != 1) return;
-  for (int i = 0; i < plan->num_columns; i++)
+    if (wanted(plan, vectors)) search_rows(&search, plan->num_rows - 1, 1, false, vectors, -1);
+  bool spreads = blocks == 1 && nest->operand[plan->b].stride[plan->lane] == 1;
+  for (int i = 0; spreads && i < plan->num_columns; i++)
     for (int vectors = 2; vectors <= MAX_VECTORS; vectors++)
-      if (nest->extent[plan->column[i]] % vectors == 0)
+      if (nest->extent[plan->column[i]] % vectors == 0 && wanted(plan, vectors))
         search_rows(&search, plan->num_rows - 1, 1, false, vectors, plan->column[i]);
+  if (!isinf(search.best) || !plan->choice.vectors) return;
+  plan->choice.vectors = 0; // no tile has that many
+  anas_contraction_tile(plan, target);
 }

@@ -11,11 +11,21 @@
 // (tests).
 enum anas_winograd { ANAS_WINOGRAD_OFF, ANAS_WINOGRAD_AUTO, ANAS_WINOGRAD_ALWAYS };
 
+// How a contraction is to be computed where it is not what the cost model says: what --tune varies. Zero: the model's.
+struct anas_cpu_choice {
+  int vectors;         // of a register tile
+  double panel, chunk; // factors of the cache sizes that bound reduction blocks and chunks of rows
+  int columns;         // 1: outside the rows, -1: inside
+  bool no_stream;      // reduction blocks stay inside the range
+  bool direct;         // not Winograd's algorithm
+};
+
 struct anas_cpu_target {
   const char *cpu, *features; // LLVM names; owned by whoever filled them
   int lanes;                  // f32 lanes of a vector register: 16, 8 or 4
   int registers;              // vector registers: 32 or 16
   enum anas_winograd winograd;
+  struct anas_cpu_choice choice;
 };
 // Describes the host, or the named processor.
 anas_status anas_cpu_target_init(const char *cpu, struct anas_cpu_target *out);
@@ -43,5 +53,19 @@ anas_status anas_cpu_reference_to_llvm(MlirModule module);
 // LLVM-dialect module to a relocatable object. The largest anas.scratch of its kernels is the object's scratch_bytes.
 anas_status anas_cpu_emit_object(MlirModule llvm_module, const struct anas_cpu_target *target,
                                  struct anas_object *out_object);
+
+// All of these steps for kernel functions of one context, one after the other: what a step needs is set up once. The
+// target must outlive the compiler.
+struct anas_cpu_compiler;
+struct anas_cpu_seconds { // of processor time
+  double codegen, lowering, llvm;
+};
+anas_status anas_cpu_compiler_create(MlirContext context, const struct anas_cpu_target *target, bool reference,
+                                     struct anas_cpu_compiler **out);
+void anas_cpu_compiler_destroy(struct anas_cpu_compiler *compiler);
+// kernel: a module of one kernel function, which is used up.
+anas_status anas_cpu_compile(struct anas_cpu_compiler *compiler, MlirModule kernel,
+                             const struct anas_cpu_choice *choice, struct anas_object *out_object,
+                             struct anas_cpu_seconds *out_seconds);
 
 #endif

@@ -155,6 +155,7 @@ enum { ANAS_CMPF_OEQ = 1, ANAS_CMPF_OGT = 2, ANAS_CMPF_OLT = 4 };
 struct anas_cpu_range {
   int64_t iterations;
   bool parallel;
+  char plan[120]; // the emitter's choices, for people; empty: plain vector loops
 };
 
 // A part being emitted: the arguments of its function behind the operands. Each range of iterations runs on one thread.
@@ -166,6 +167,7 @@ struct anas_cpu_part {
 
 // How a nest is computed: emit is called once for every part, in a function of its own whose operands are the nest's.
 struct anas_cpu_algorithm {
+  const char *name;      // for people; null: the plans of the parts say it
   int num_parts;         // at most ANAS_KERNEL_PARTS
   int64_t scratch_bytes; // shared by all threads and parts, contents undefined at the start
   anas_status (*emit)(struct anas_code *code, const struct anas_cpu_nest *nest, const struct anas_cpu_part *part,

@@ -3,7 +3,7 @@
 // and addresses chosen, and LLVM's mid-level passes cost time without making them faster. Thread-safe for modules of
 // different contexts.
 #include "dialect/context.h"
-#include "passes/cpu/cpu.h"
+#include "passes/cpu/compiler.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/Support.h>
@@ -13,6 +13,7 @@
 #include <mlir-c/RegisterEverything.h>
 #include <mlir-c/Target/LLVMIR.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 // Loop strength reduction would keep a register, soon a stack slot, for every row of a register tile, although the rows
@@ -25,7 +26,7 @@ static void initialize_target(void) {
   LLVMInitializeNativeAsmPrinter();
 }
 
-static anas_status create_machine(const struct anas_cpu_target *target, LLVMTargetMachineRef *out) {
+anas_status anas_cpu_create_machine(const struct anas_cpu_target *target, LLVMTargetMachineRef *out) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, initialize_target);
   anas_status status = ANAS_OK;
@@ -73,11 +74,18 @@ static anas_status emit(LLVMModuleRef module, LLVMTargetMachineRef machine, stru
   return ANAS_OK;
 }
 
-anas_status anas_cpu_emit_object(MlirModule llvm_module, const struct anas_cpu_target *target,
-                                 struct anas_object *out_object) {
-  LLVMTargetMachineRef machine;
-  ANAS_RETURN_IF_ERROR(create_machine(target, &machine));
-  mlirRegisterAllLLVMTranslations(mlirModuleGetContext(llvm_module));
+// What code generation noted on the module.
+static void take_notes(MlirModule module, struct anas_object *object) {
+  MlirOperation op = mlirModuleGetOperation(module);
+  MlirAttribute scratch = mlirOperationGetAttributeByName(op, anas_ref_text("anas.scratch"));
+  if (!mlirAttributeIsNull(scratch)) object->scratch_bytes = (size_t)mlirIntegerAttrGetValueInt(scratch);
+  MlirAttribute plan = mlirOperationGetAttributeByName(op, anas_ref_text("anas.plan"));
+  if (mlirAttributeIsNull(plan)) return;
+  MlirStringRef text = mlirStringAttrGetValue(plan);
+  snprintf(object->plan, sizeof object->plan, "%.*s", (int)text.length, text.data);
+}
+
+anas_status anas_cpu_emit(MlirModule llvm_module, LLVMTargetMachineRef machine, struct anas_object *out_object) {
   LLVMContextRef context = LLVMContextCreate();
   LLVMModuleRef module = mlirTranslateModuleToLLVMIR(mlirModuleGetOperation(llvm_module), context);
   anas_status status;
@@ -89,10 +97,16 @@ anas_status anas_cpu_emit_object(MlirModule llvm_module, const struct anas_cpu_t
                                       "dialect is left");
   }
   LLVMContextDispose(context);
+  if (status == ANAS_OK) take_notes(llvm_module, out_object);
+  return status;
+}
+
+anas_status anas_cpu_emit_object(MlirModule llvm_module, const struct anas_cpu_target *target,
+                                 struct anas_object *out_object) {
+  LLVMTargetMachineRef machine;
+  ANAS_RETURN_IF_ERROR(anas_cpu_create_machine(target, &machine));
+  mlirRegisterAllLLVMTranslations(mlirModuleGetContext(llvm_module));
+  anas_status status = anas_cpu_emit(llvm_module, machine, out_object);
   LLVMDisposeTargetMachine(machine);
-  MlirAttribute scratch =
-      mlirOperationGetAttributeByName(mlirModuleGetOperation(llvm_module), anas_ref_text("anas.scratch"));
-  if (status == ANAS_OK && !mlirAttributeIsNull(scratch))
-    out_object->scratch_bytes = (size_t)mlirIntegerAttrGetValueInt(scratch);
   return status;
 }

@@ -4,7 +4,7 @@
 // array and hands them to the thread team, and k_range, which the team calls for some of the iterations. Further parts
 // of a kernel are k_body1, k_range1 and so on, which k hands to the team one after the other.
 #include "dialect/context.h"
-#include "passes/cpu/cpu.h"
+#include "passes/cpu/compiler.h"
 #include "passes/pass.h"
 #include "runtime/team.h"
 
@@ -315,11 +315,15 @@ static anas_status append_wrappers(MlirModule module, struct kernels *kernels) {
   return status;
 }
 
-static anas_status lower(MlirModule module, bool reference) {
+const char *anas_cpu_lowering_text(bool reference) {
+  return reference ? reference_pipeline : tuned_pipeline;
+}
+
+anas_status anas_cpu_lower(MlirModule module, bool reference, struct anas_pipeline *pipeline) {
   struct kernels kernels = {0};
   anas_status status = collect_kernels(module, reference, &kernels);
   if (status == ANAS_OK && kernels.count && kernels.has_callers) status = declare_kernels(module, &kernels);
-  if (status == ANAS_OK) status = anas_pipeline_run(module, reference ? reference_pipeline : tuned_pipeline);
+  if (status == ANAS_OK) status = anas_pipeline_apply(pipeline, module);
   if (status == ANAS_OK && kernels.has_callers) erase_declarations(module, &kernels);
   if (status == ANAS_OK) status = append_wrappers(module, &kernels);
   anas_arena_deinit(&kernels.memory);
@@ -327,10 +331,19 @@ static anas_status lower(MlirModule module, bool reference) {
   return status;
 }
 
+static anas_status lower_once(MlirModule module, bool reference) {
+  struct anas_pipeline *pipeline;
+  ANAS_RETURN_IF_ERROR(
+      anas_pipeline_create(mlirModuleGetContext(module), anas_cpu_lowering_text(reference), &pipeline));
+  anas_status status = anas_cpu_lower(module, reference, pipeline);
+  anas_pipeline_destroy(pipeline);
+  return status;
+}
+
 anas_status anas_cpu_to_llvm(MlirModule module) {
-  return lower(module, false);
+  return lower_once(module, false);
 }
 
 anas_status anas_cpu_reference_to_llvm(MlirModule module) {
-  return lower(module, true);
+  return lower_once(module, true);
 }

@@ -304,7 +304,9 @@ bool anas_cpu_winograd(const struct anas_cpu_nest *nest, const struct anas_cpu_t
                        struct anas_cpu_algorithm *out) {
   struct anas_winograd_plan plan;
   if (!anas_winograd_plan(nest, target, &plan)) return false;
-  *out = (struct anas_cpu_algorithm){
-      .num_parts = plan.fused ? 2 : 4, .scratch_bytes = 4 * plan.scratch, .emit = emit_part};
+  *out = (struct anas_cpu_algorithm){.name = "Winograd F(4x4, 3x3)",
+                                     .num_parts = plan.fused ? 2 : 4,
+                                     .scratch_bytes = 4 * plan.scratch,
+                                     .emit = emit_part};
   return true;
 }

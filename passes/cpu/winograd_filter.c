@@ -223,7 +223,9 @@ bool anas_cpu_winograd_filter(const struct anas_cpu_nest *nest, const struct ana
                               struct anas_cpu_algorithm *out) {
   struct anas_winograd_filter plan;
   if (!anas_winograd_filter_plan(nest, target, &plan)) return false;
-  *out = (struct anas_cpu_algorithm){
-      .num_parts = plan.parts > 1 ? 2 : 1, .scratch_bytes = plan.slots * plan.slot_elements * 4, .emit = emit};
+  *out = (struct anas_cpu_algorithm){.name = "Winograd F(4x4, 3x3)",
+                                     .num_parts = plan.parts > 1 ? 2 : 1,
+                                     .scratch_bytes = plan.slots * plan.slot_elements * 4,
+                                     .emit = emit};
   return true;
 }

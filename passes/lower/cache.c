@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define MAGIC "ANASOBJ\n"
-#define VERSION 2
+#define VERSION 3
 #define SUFFIX ".anaso"
 // A temporary file this old belongs to a writer that died.
 #define STALE_SECONDS 3600
@@ -25,10 +25,11 @@
 struct header { // little-endian, as in memory
   char magic[8];
   uint32_t version, header_size;
-  uint64_t payload_size, scratch_bytes, checksum;
+  uint64_t payload_size, scratch_bytes, checksum; // checksum: of payload, scratch_bytes and plan
+  char plan[120];
   char key[32];
 };
-_Static_assert(sizeof(struct header) == 72, "the header is 72 bytes in the file");
+_Static_assert(sizeof(struct header) == 192, "the header is 192 bytes in the file");
 
 struct anas_cache {
   char *directory;
@@ -96,7 +97,7 @@ static bool read_exactly(int fd, void *data, size_t size) {
 }
 
 static uint64_t checksum(const struct anas_object *object) {
-  return anas_hash64(object->data, object->size, object->scratch_bytes);
+  return anas_hash64(object->data, object->size, anas_hash64(object->plan, sizeof object->plan, object->scratch_bytes));
 }
 
 static bool read_entry(int fd, const char *key, struct anas_object *out_object) {
@@ -109,9 +110,11 @@ static bool read_entry(int fd, const char *key, struct anas_object *out_object) 
   if (info.st_size < (off_t)sizeof header || header.payload_size != (uint64_t)info.st_size - sizeof header ||
       !header.payload_size)
     return false;
-  struct anas_object object = {malloc(header.payload_size), header.payload_size, header.scratch_bytes};
+  struct anas_object object = {malloc(header.payload_size), header.payload_size, header.scratch_bytes, ""};
   if (!object.data) return false;
-  if (!read_exactly(fd, object.data, object.size) || checksum(&object) != header.checksum) {
+  memcpy(object.plan, header.plan, sizeof object.plan);
+  if (!read_exactly(fd, object.data, object.size) || object.plan[sizeof object.plan - 1] ||
+      checksum(&object) != header.checksum) {
     free(object.data);
     return false;
   }
@@ -164,6 +167,7 @@ anas_status anas_cache_put(struct anas_cache *cache, const char *key, const stru
                           .scratch_bytes = object->scratch_bytes,
                           .checksum = checksum(object)};
   memcpy(header.key, key, sizeof header.key);
+  memcpy(header.plan, object->plan, sizeof header.plan);
   struct anas_strbuf file = {0};
   anas_strbuf_add(&file, (const char *)&header, sizeof header);
   anas_strbuf_add(&file, object->data, object->size);

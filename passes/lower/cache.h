@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Object cache: a directory of files named by content hash, shared by threads and processes. An entry is a 72-byte
-// header (magic, version, payload size, scratch bytes, xxh3 checksum, key) and the object. An entry that does not
-// verify is a miss.
+// Object cache: a directory of files named by content hash, shared by threads and processes. An entry is a header
+// (magic, version, payload size, scratch bytes, xxh3 checksum, plan, key) and the object. An entry that does not verify
+// is a miss.
 #ifndef ANAS_PASSES_CACHE_H
 #define ANAS_PASSES_CACHE_H
 

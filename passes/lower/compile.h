@@ -7,6 +7,30 @@
 
 #include <mlir-c/IR.h>
 
+struct anas_compiled_kernel { // one kernel function of a compilation
+  const char *symbol, *kind;
+  const char *plan; // algorithm and tile; "" for stock code
+  bool cached;
+  double codegen_seconds, lowering_seconds, llvm_seconds; // of processor time; 0 if cached
+  size_t object_bytes;
+  double flops, bytes; // a call
+  int calls;           // a training step
+};
+
+// Where the time of a compilation went. Zero it before, anas_compile_report_deinit it after.
+struct anas_compile_report {
+  struct anas_arena memory;
+  struct anas_compiled_kernel *kernels;
+  int num_kernels, cache_hits, cache_misses, threads;
+  char cpu[32];
+  int lanes;
+  // Wall clock of the stages, one after the other; train_step and to_kernels only of anas_compile.
+  double train_step_seconds, to_kernels_seconds, read_seconds, look_up_seconds, tune_seconds, build_seconds, seconds;
+};
+void anas_compile_report_deinit(struct anas_compile_report *report);
+// One JSON object to a file, null: standard output. model: a name to print, may be null.
+anas_status anas_compile_report_write(const struct anas_compile_report *report, const char *model, const char *path);
+
 struct anas_compile_options {
   int64_t batch;
   double momentum, weight_decay;
@@ -16,6 +40,8 @@ struct anas_compile_options {
   const char *cache; // object cache directory; null: the default place
   bool no_cache;
   int threads; // compile threads; 0: all processors
+  bool tune;   // measure alternative plans of contractions and keep the fastest in the cache; see passes/lower/tune.h
+  struct anas_compile_report *report; // null: none
 };
 
 // The module is not modified. The context of the module must not be in use elsewhere meanwhile.

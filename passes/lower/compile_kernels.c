@@ -7,6 +7,7 @@
 #include "passes/cpu/cpu.h"
 #include "passes/lower/cache.h"
 #include "passes/lower/image.h"
+#include "passes/lower/tune.h"
 #include "runtime/support/file.h"
 
 #include <llvm-c/Core.h>
@@ -22,6 +23,8 @@
 #define CODEGEN_VERSION "anas-cpu-16"
 
 #define PAGE ((size_t)4096)
+
+#define TUNE_SECONDS 600.0 // of a program
 
 struct job {
   const struct anas_cpu_target *target;
@@ -49,23 +52,13 @@ static MlirLogicalResult capture_error(MlirDiagnostic diagnostic, void *data) {
   return mlirLogicalResultSuccess();
 }
 
-static anas_status lower_unit(MlirModule module, const struct job *job, struct anas_object *out_object) {
-  if (job->reference) {
-    ANAS_RETURN_IF_ERROR(anas_cpu_reference_to_llvm(module));
-  } else {
-    ANAS_RETURN_IF_ERROR(anas_cpu_codegen(module, job->target));
-    ANAS_RETURN_IF_ERROR(anas_cpu_to_llvm(module));
-  }
-  return anas_cpu_emit_object(module, job->target, out_object);
-}
-
-static anas_status compile_unit(MlirContext context, const struct job *job, struct anas_unit *unit) {
+static anas_status compile_unit(MlirContext context, struct anas_cpu_compiler *compiler, struct anas_unit *unit) {
   struct capture capture = {0};
   MlirDiagnosticHandlerID handler = mlirContextAttachDiagnosticHandler(context, capture_error, &capture, NULL);
   MlirModule module;
   anas_status status = anas_parse(context, unit->text, unit->size, unit->symbol, &module);
   if (status == ANAS_OK) {
-    status = lower_unit(module, job, &unit->object);
+    status = anas_cpu_compile(compiler, module, &unit->choice, &unit->object, &unit->seconds);
     mlirModuleDestroy(module);
   }
   mlirContextDetachDiagnosticHandler(context, handler);
@@ -93,11 +86,13 @@ static void record_failure(struct job *job, int unit, anas_status status) {
 static void *compile_thread(void *data) {
   struct job *job = data;
   MlirContext context = anas_context_create(false);
+  struct anas_cpu_compiler *compiler = NULL;
+  anas_status created = anas_cpu_compiler_create(context, job->target, job->reference, &compiler);
   while (!atomic_load(&job->failed)) {
     int i = atomic_fetch_add(&job->next, 1);
     if (i >= job->num_missing) break;
     struct anas_unit *unit = &job->units[job->missing[i]];
-    anas_status status = compile_unit(context, job, unit);
+    anas_status status = created == ANAS_OK ? compile_unit(context, compiler, unit) : created;
     if (status != ANAS_OK) {
       record_failure(job, job->missing[i], status);
       break;
@@ -105,6 +100,7 @@ static void *compile_thread(void *data) {
     // A cache that cannot be written costs time later, not this compilation.
     if (job->cache) (void)anas_cache_put(job->cache, unit->key, &unit->object);
   }
+  anas_cpu_compiler_destroy(compiler);
   mlirContextDestroy(context);
   return NULL;
 }
@@ -150,23 +146,35 @@ static void reserve_scratch(struct anas_program_image *image, size_t bytes) {
   image->arena_bytes = offset + bytes;
 }
 
-static anas_status build_objects(struct anas_program_image *image, struct anas_unit *units, int num_units,
-                                 const struct anas_compile_options *options, const struct anas_cpu_target *target,
-                                 struct anas_cache *cache) {
-  struct job job = {.target = target, .reference = options->reference, .cache = cache, .units = units};
-  job.missing = anas_calloc((size_t)num_units, sizeof *job.missing);
+static void fill_report(struct anas_compile_report *report, const struct anas_program_image *image,
+                        const struct job *job, int num_units) {
+  struct anas_arena *memory = &report->memory;
+  report->kernels = anas_arena_alloc(memory, (size_t)num_units * sizeof *report->kernels);
+  report->num_kernels = num_units;
+  report->cache_misses = job->num_missing;
+  report->cache_hits = num_units - job->num_missing;
+  snprintf(report->cpu, sizeof report->cpu, "%s", job->target->cpu);
+  report->lanes = job->target->lanes;
   for (int i = 0; i < num_units; i++) {
-    set_key(&units[i], target, options->reference);
-    if (!cache || !anas_cache_get(cache, units[i].key, &units[i].object)) job.missing[job.num_missing++] = i;
+    const struct anas_unit *unit = &job->units[i];
+    const struct anas_kernel *kernel = &image->kernels[i];
+    report->kernels[i] = (struct anas_compiled_kernel){.symbol = anas_arena_strdup(memory, unit->symbol),
+                                                       .kind = anas_arena_strdup(memory, unit->kind),
+                                                       .plan = anas_arena_strdup(memory, unit->object.plan),
+                                                       .cached = true,
+                                                       .codegen_seconds = unit->seconds.codegen,
+                                                       .lowering_seconds = unit->seconds.lowering,
+                                                       .llvm_seconds = unit->seconds.llvm,
+                                                       .object_bytes = unit->object.size,
+                                                       .flops = kernel->flops,
+                                                       .bytes = kernel->bytes,
+                                                       .calls = kernel->calls};
   }
-  pthread_mutex_init(&job.lock, NULL);
-  anas_status status = compile_missing(&job, options->threads);
-  pthread_mutex_destroy(&job.lock);
-  free(job.missing);
-  if (status != ANAS_OK) return status;
-  if (cache && job.num_missing) anas_cache_trim(cache);
-  image->cache_misses = job.num_missing;
-  image->cache_hits = num_units - job.num_missing;
+  for (int i = 0; i < job->num_missing; i++)
+    report->kernels[job->missing[i]].cached = false;
+}
+
+static void take_objects(struct anas_program_image *image, struct anas_unit *units, int num_units) {
   image->objects = anas_arena_alloc(&image->memory, (size_t)num_units * sizeof *image->objects);
   size_t scratch = 0;
   for (int i = 0; i < num_units; i++) {
@@ -176,7 +184,47 @@ static anas_status build_objects(struct anas_program_image *image, struct anas_u
   }
   image->num_objects = num_units;
   reserve_scratch(image, scratch);
-  return ANAS_OK;
+}
+
+static double lap(double *since) {
+  double now = anas_now(), passed = now - *since;
+  *since = now;
+  return passed;
+}
+
+static anas_status build_objects(struct anas_program_image *image, struct anas_unit *units, int num_units,
+                                 const struct anas_compile_options *options, const struct anas_cpu_target *target,
+                                 struct anas_cache *cache, struct anas_compile_report *report) {
+  double at = anas_now();
+  struct job job = {.target = target, .reference = options->reference, .cache = cache, .units = units};
+  anas_status status = ANAS_OK;
+  for (int i = 0; i < num_units; i++)
+    set_key(&units[i], target, options->reference);
+  if (cache && !options->reference) {
+    if (options->tune) status = anas_tune(units, image->kernels, num_units, target, TUNE_SECONDS, cache);
+    report->tune_seconds = lap(&at);
+    for (int i = 0; i < num_units && !options->tune; i++)
+      anas_tune_find(cache, &units[i]);
+  }
+  if (status != ANAS_OK) return status;
+  job.missing = anas_calloc((size_t)num_units, sizeof *job.missing);
+  for (int i = 0; i < num_units; i++)
+    if (!cache || !anas_cache_get(cache, units[i].key, &units[i].object)) job.missing[job.num_missing++] = i;
+  report->look_up_seconds = lap(&at);
+  pthread_mutex_init(&job.lock, NULL);
+  status = compile_missing(&job, options->threads);
+  pthread_mutex_destroy(&job.lock);
+  if (status == ANAS_OK && cache && job.num_missing) anas_cache_trim(cache);
+  report->build_seconds = lap(&at);
+  report->threads = options->threads > 0 ? options->threads : processors();
+  if (status == ANAS_OK) {
+    if (options->report) fill_report(report, image, &job, num_units);
+    image->cache_misses = job.num_missing;
+    image->cache_hits = num_units - job.num_missing;
+    take_objects(image, units, num_units);
+  }
+  free(job.missing);
+  return status;
 }
 
 anas_status anas_compile_kernels(MlirModule module, const struct anas_compile_options *options,
@@ -189,20 +237,26 @@ anas_status anas_compile_kernels(MlirModule module, const struct anas_compile_op
   struct anas_unit *units = NULL;
   int num_units = 0;
   struct anas_cache *cache = NULL;
+  struct anas_compile_report report = {0};
   anas_status status = ANAS_OK;
   if (!options->no_cache) status = anas_cache_open(options->cache, 0, &cache);
   // The default place may be out of reach (no home directory, read-only); only a directory asked for must work.
   if (status != ANAS_OK && !options->cache) status = ANAS_OK;
+  if (status == ANAS_OK && options->tune && !cache)
+    status = anas_fail(ANAS_INVALID, "tuning keeps its results in the object cache, and there is none");
   if (status == ANAS_OK) status = anas_image_from_module(module, &image, &units, &num_units);
-  if (status == ANAS_OK) status = build_objects(&image, units, num_units, options, &target, cache);
+  report.read_seconds = anas_now() - start;
+  if (status == ANAS_OK) status = build_objects(&image, units, num_units, options, &target, cache, &report);
   anas_cache_close(cache);
   anas_units_destroy(units, num_units);
   anas_cpu_target_deinit(&target);
   if (status != ANAS_OK) {
+    anas_compile_report_deinit(&report);
     anas_program_image_deinit(&image);
     return status;
   }
-  image.compile_seconds = anas_now() - start;
+  image.compile_seconds = report.seconds = anas_now() - start;
+  if (options->report) *options->report = report;
   *out_image = image;
   return ANAS_OK;
 }

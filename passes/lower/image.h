@@ -4,7 +4,7 @@
 #ifndef ANAS_PASSES_IMAGE_H
 #define ANAS_PASSES_IMAGE_H
 
-#include "runtime/program.h"
+#include "passes/cpu/cpu.h"
 
 #include <mlir-c/IR.h>
 
@@ -14,7 +14,9 @@ struct anas_unit {
   char *symbol, *kind; // kind: value of anas.kernel
   char *text;          // module text
   size_t size;
-  char key[33]; // of the object cache
+  char key[33];                  // of the object cache
+  struct anas_cpu_choice choice; // of its plan; zero: what the cost model says
+  struct anas_cpu_seconds seconds;
   struct anas_object object;
 };
 

@@ -42,7 +42,7 @@ train() {
   anas-train "$scratch/net.mlir" --dataset fashion-mnist --limit 1280 --validation 500 --batch 64 --lr 0.1 --seed 3 "$@"
 }
 losses() {
-  jq -c 'select(.event != "compiled") | [.step, .loss, .val_loss, .val_accuracy]' "$1" | grep -v '^\[null'
+  jq -c 'select(.event != "compiled" and .event != "compile_report") | [.step, .loss, .val_loss, .val_accuracy]' "$1" | grep -v '^\[null'
 }
 
 # Learns, and the last line is the result.
@@ -81,6 +81,28 @@ for cpu in x86-64-v2 x86-64-v3; do
     awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > 1e-4 * $2) bad = 1 } END { exit bad || NR != 3 }' ||
     fail "--cpu $cpu: $(cat "$scratch/narrow.json")"
 done
+
+# Tuned plans give the same losses up to rounding, and the compile report says what was done: with the plan of every
+# kernel, its time where it was compiled, and the sums.
+train --max-steps 3 --json --tune --compile-report="$scratch/report.json" >"$scratch/tuned.json"
+jq -r 'select(.loss) | .loss' "$scratch/tuned.json" | paste - "$scratch/stock.losses" |
+  awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > 1e-4 * $2) bad = 1 } END { exit bad || NR != 3 }' ||
+  fail "--tune: $(cat "$scratch/tuned.json")"
+check_report='.event == "compile_report" and .cache_hits + .cache_misses == (.kernels | length) and
+  (.kernels | map(select(.cached)) | length) == .cache_hits and .seconds > 0 and .threads > 0 and
+  (.kernels | all(.cached == (.llvm_seconds == 0) and .object_bytes > 0 and .plan != "" and .calls >= 0)) and
+  (.kernels | any(.kind == "conv_fwd" and (.plan | startswith("tile ")) and .flops > 0)) and
+  (.total.object_bytes == (.kernels | map(.object_bytes) | add))'
+jq -e "$check_report" "$scratch/report.json" >/dev/null || fail "report: $(cat "$scratch/report.json")"
+train --max-steps 1 --json --compile-report >"$scratch/again.json"
+head -n 1 "$scratch/again.json" >"$scratch/report.json"
+jq -e "$check_report and .cache_misses == 0" "$scratch/report.json" >/dev/null ||
+  fail "second report: $(cat "$scratch/report.json")"
+train --max-steps 1 --no-cache --compile-report="$scratch/report.json" >/dev/null
+jq -e "$check_report and .cache_hits == 0" "$scratch/report.json" >/dev/null ||
+  fail "report without a cache: $(cat "$scratch/report.json")"
+expect_error "not with --no-cache" train --tune --no-cache
+expect_error "cannot create" train --compile-report="$scratch/no/such/place.json"
 
 # Stopped after two epochs and resumed: the same end as in one go. (A cosine would depend on the steps asked for.)
 w=$scratch/w.safetensors

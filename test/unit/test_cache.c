@@ -97,7 +97,7 @@ static void test_damage_is_a_miss(void **state) {
   put(fixture->cache, key, 40, 'x');
   char *path = path_of(fixture, key);
   assert_int_equal(anas_file_read(path, &data, &size), ANAS_OK);
-  assert_int_equal(size, 72 + 40);
+  assert_int_equal(size, 192 + 40);
   for (size_t i = 0; i < size; i++) {
     data[i] ^= 0x10;
     assert_int_equal(anas_file_write(path, data, size), ANAS_OK);

@@ -92,6 +92,10 @@ static const struct flag budget[] = {
 static const struct flag running[] = {
     {"study", "DIR", TEXT, AT(study), 0, 0, "directory of the study (required)"},
     {"resume", NULL, SWITCH, AT(resume), 0, 0, "go on with the study; flags come from it, budget flags may be changed"},
+    {"compile-report", NULL, SWITCH, AT(compile_report), 0, 0,
+     "where compile time went, by kernel function: trials/NNNN/compile.json"},
+    {"tune", NULL, SWITCH, AT(tune), 0, 0,
+     "measure alternative plans of contractions and keep the fastest in the object cache; with one worker"},
     {"json", NULL, SWITCH, AT(json), 0, 0, "one JSON object a line on standard output instead of text"},
     {"quiet", NULL, SWITCH, AT(quiet), 0, 0, "only the final front"},
     {"print-config", NULL, SWITCH, AT(print_config), 0, 0, "print the effective configuration as JSON and do nothing"},
@@ -286,6 +290,8 @@ static anas_status validate(const struct search_options *options) {
   const char *argument;
   ANAS_RETURN_IF_ERROR(evaluator_find(options->evaluator, &evaluator, &argument));
   if (evaluator && evaluator->check) ANAS_RETURN_IF_ERROR(evaluator->check(argument));
+  if (options->tune && options->workers > 1)
+    return anas_fail(ANAS_INVALID, "--tune measures: other workers would disturb it; use --workers 1");
   if (!search_strategy_find(options->strategy)) {
     struct anas_strbuf known = {0};
     struct anas_nearest nearest = anas_nearest_make(options->strategy, strlen(options->strategy));

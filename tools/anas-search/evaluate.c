@@ -94,6 +94,14 @@ static struct anas_train_options train_options(const struct search *search, int6
   };
 }
 
+static anas_status write_report(struct search *search, int64_t number, struct anas_compile_report *report) {
+  char *path = study_trial_path(study_path(search->study), number, "compile.json");
+  anas_status status = anas_compile_report_write(report, NULL, path);
+  anas_compile_report_deinit(report);
+  free(path);
+  return status;
+}
+
 // Steps that a process of this trial made before it was cut off; 0 if it left nothing that can be used.
 static int64_t load_checkpoint(const struct reporter *reporter) {
   char *step = NULL;
@@ -132,10 +140,13 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   int team = anas_team_size() / (int)o->workers; // trials at the same time share the processors
   anas_team_set_size(team > 1 ? team : 1);
   const char *cpu;
+  struct anas_compile_report report = {0};
   ANAS_RETURN_IF_ERROR(anas_cpu_parse("--cpu", o->cpu, true, &cpu)); // a study may have moved to another machine
   struct anas_compile_options compile = {
       .cpu = cpu,
       .no_winograd = o->no_winograd,
+      .tune = o->tune,
+      .report = o->compile_report ? &report : NULL,
       .batch = o->batch,
       .momentum = o->momentum,
       .weight_decay = o->weight_decay,
@@ -144,6 +155,9 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   struct anas_program_image image = {0};
   ANAS_RETURN_IF_ERROR(anas_compile(module, &compile, &image));
   out->compile_seconds = image.compile_seconds;
+  out->cache_hits = image.cache_hits;
+  out->cache_misses = image.cache_misses;
+  if (o->compile_report) ANAS_RETURN_IF_ERROR(write_report(search, number, &report));
   printf("compiled in %.2f s: %d kernels, %d from the cache; arena %zu bytes, parameters %zu bytes\n",
          image.compile_seconds, image.num_kernels, image.cache_hits, image.arena_bytes, image.params_bytes);
   fflush(stdout);
@@ -203,11 +217,12 @@ void evaluate_trial(struct search *search, int64_t number, int fd) {
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   const struct anas_train_result *r = &outcome.result;
-  json_t *line = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "event", "result", "status",
+  json_t *line = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:I, s:I}", "event", "result", "status",
                            anas_status_name(status), "accuracy", real_or_null(r->val_accuracy), "loss",
                            real_or_null(r->val_loss), "train_loss", real_or_null(r->train_loss), "images_per_second",
                            real_or_null(r->images_per_second), "compile_seconds", real_or_null(outcome.compile_seconds),
-                           "steps", (json_int_t)r->steps, "peak_bytes", (json_int_t)usage.ru_maxrss * 1024);
+                           "cache_hits", outcome.cache_hits, "cache_misses", outcome.cache_misses, "steps",
+                           (json_int_t)r->steps, "peak_bytes", (json_int_t)usage.ru_maxrss * 1024);
   if (status != ANAS_OK) json_object_set_new(line, "message", json_string(anas_error_message()));
   send_line(fd, line);
   _exit(0); // no destructors: the process owns nothing that outlives it

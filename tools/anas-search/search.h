@@ -54,7 +54,7 @@ struct search_options {
   char *cpu;            // "native" or an LLVM name
   // Not part of the study.
   char *study;
-  bool no_winograd, resume, json, quiet, print_config;
+  bool no_winograd, resume, json, quiet, print_config, compile_report, tune;
 };
 
 void search_options_defaults(struct search_options *out);

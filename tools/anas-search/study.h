@@ -51,6 +51,7 @@ struct study_trial {
   char *reason, *kind, *block, *description, *hash; // owned; may be null
   double metric[METRIC_NUM];                        // NaN where unknown
   double train_loss, compile_seconds;
+  int64_t cache_hits, cache_misses;    // kernel functions; of trials of this process only, not stored
   int64_t steps, peak_bytes, attempts; // attempts: how often it was started
   int kills;                           // from outside, as seen by this process; not stored
   double created, started, finished;   // seconds since 1970; 0: not yet

@@ -51,6 +51,10 @@ static json_t *trial_json(const struct study_trial *trial, const char *event) {
                 "kind", trial->kind, "description", trial->description, "hash", trial->hash);
   for (int i = 0; i < METRIC_NUM; i++)
     json_object_set_new(object, study_metrics[i].name, metric(trial->metric[i]));
+  if (trial->cache_hits + trial->cache_misses > 0) {
+    json_object_set_new(object, "cache_hits", json_integer((json_int_t)trial->cache_hits));
+    json_object_set_new(object, "cache_misses", json_integer((json_int_t)trial->cache_misses));
+  }
   return object;
 }
 
@@ -170,15 +174,24 @@ void table_refresh(struct table *table, const struct trial_process *running, int
 
 void table_destroy(struct table *table) {
   const struct search *search = table->search;
+  int64_t hits = 0, misses = 0; // kernel functions of this process's trials
+  for (int64_t i = 0; i < search->num_trials; i++) {
+    hits += search->trials[i].cache_hits;
+    misses += search->trials[i].cache_misses;
+  }
   if (search->options.json) {
     int64_t count, *front = front_of(&search->options, search->trials, search->num_trials, &count);
     json_t *list = json_array();
     for (int64_t i = 0; i < count; i++)
       json_array_append_new(list, json_integer((json_int_t)front[i]));
-    print_json(json_pack("{s:s, s:I, s:o}", "event", "done", "trials", (json_int_t)search->num_trials, "front", list));
+    print_json(json_pack("{s:s, s:I, s:o, s:I, s:I}", "event", "done", "trials", (json_int_t)search->num_trials,
+                         "front", list, "cache_hits", (json_int_t)hits, "cache_misses", (json_int_t)misses));
     free(front);
   } else {
     erase(table);
+    if (hits + misses > 0 && !search->options.quiet)
+      printf("object cache: %lld of %lld kernel functions (%.1f %%)\n", (long long)hits, (long long)(hits + misses),
+             100 * (double)hits / (double)(hits + misses));
   }
   free(table);
 }

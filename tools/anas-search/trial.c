@@ -133,6 +133,8 @@ static void take_result(const json_t *object, struct study_trial *trial) {
     if (!study_metrics[m].before_training) trial->metric[m] = number_of(object, study_metrics[m].name);
   trial->train_loss = number_of(object, "train_loss");
   trial->compile_seconds = number_of(object, "compile_seconds");
+  trial->cache_hits = integer_of(object, "cache_hits");
+  trial->cache_misses = integer_of(object, "cache_misses");
   trial->steps = integer_of(object, "steps");
   trial->peak_bytes = integer_of(object, "peak_bytes");
 }

@@ -44,6 +44,7 @@ static anas_status open_dataset(const struct options *options, MlirModule module
 }
 
 static anas_status compile_host(const struct options *options, MlirModule module, struct anas_program_image *out) {
+  struct anas_compile_report report = {0};
   struct anas_compile_options compile_options = {
       .batch = options->batch,
       .momentum = options->momentum,
@@ -52,8 +53,15 @@ static anas_status compile_host(const struct options *options, MlirModule module
       .reference = options->reference,
       .no_winograd = options->no_winograd,
       .no_cache = options->no_cache,
+      .tune = options->tune,
+      .report = options->compile_report ? &report : NULL,
   };
-  return anas_compile(module, &compile_options, out);
+  ANAS_RETURN_IF_ERROR(anas_compile(module, &compile_options, out));
+  if (!options->compile_report) return ANAS_OK;
+  anas_status status = anas_compile_report_write(&report, options->model, options->report_path);
+  anas_compile_report_deinit(&report);
+  if (status != ANAS_OK) anas_program_image_deinit(out);
+  return status;
 }
 
 static anas_status compile_device(const struct options *options, MlirModule module, struct anas_device_program *out) {

@@ -48,6 +48,9 @@ static const char help[] =
     "  --cpu NAME           generate code for this LLVM processor, e.g. x86-64-v3 (default: native)\n"
     "  --threads N          threads of the step (default: $ANAS_NUM_THREADS or all processors)\n"
     "  --no-winograd        3x3 convolutions by direct sums everywhere: slower, smaller rounding errors\n"
+    "  --compile-report[=FILE]\n"
+    "                       where compile time went, by kernel function: JSON, to standard output without FILE\n"
+    "  --tune               measure alternative plans of contractions first and keep the fastest in the cache\n"
     "  --no-cache           compile everything, keep nothing (cache: $ANAS_CACHE_DIR)\n"
     "  --reference          stock loop lowering instead of our kernels: slow, for comparison\n"
     "  --profile            after training, time each kernel function on one thread beside the FMA peak\n"
@@ -84,6 +87,8 @@ enum {
   PRECISION,
   CPU,
   THREADS,
+  COMPILE_REPORT,
+  TUNE,
   NO_CACHE,
   NO_WINOGRAD,
   REFERENCE,
@@ -116,6 +121,8 @@ static const struct option flags[] = {
     {"precision", required_argument, NULL, PRECISION},
     {"cpu", required_argument, NULL, CPU},
     {"threads", required_argument, NULL, THREADS},
+    {"compile-report", optional_argument, NULL, COMPILE_REPORT},
+    {"tune", no_argument, NULL, TUNE},
     {"no-cache", no_argument, NULL, NO_CACHE},
     {"no-winograd", no_argument, NULL, NO_WINOGRAD},
     {"reference", no_argument, NULL, REFERENCE},
@@ -158,6 +165,11 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
   case PRECISION: o->precision = text; return ANAS_OK;
   case CPU: return anas_cpu_parse("--cpu", text, true, &o->compile_cpu);
   case THREADS: return anas_parse_int("--threads", text, 1, 1024, &o->threads);
+  case COMPILE_REPORT:
+    o->compile_report = true;
+    o->report_path = text;
+    return ANAS_OK;
+  case TUNE: o->tune = true; return ANAS_OK;
   case NO_CACHE: o->no_cache = true; return ANAS_OK;
   case NO_WINOGRAD: o->no_winograd = true; return ANAS_OK;
   case REFERENCE: o->reference = true; return ANAS_OK;
@@ -173,8 +185,15 @@ static anas_status check(const struct options *o) {
     return anas_fail(ANAS_INVALID, "--dataset is required; known are fashion-mnist, cifar10 and imagefolder");
   if (strcmp(o->device, "cpu") && strcmp(o->device, "cuda") && strcmp(o->device, "ptxsim"))
     return anas_fail(ANAS_INVALID, "--device: '%s' is not cpu, cuda or ptxsim", o->device);
-  if (o->on_device && (o->profile || o->reference))
-    return anas_fail(ANAS_UNSUPPORTED, "--%s is about --device cpu", o->profile ? "profile" : "reference");
+  if (o->on_device && (o->profile || o->reference || o->tune || o->compile_report))
+    return anas_fail(ANAS_UNSUPPORTED, "--%s is about --device cpu",
+                     o->profile     ? "profile"
+                     : o->reference ? "reference"
+                     : o->tune      ? "tune"
+                                    : "compile-report");
+  if (o->tune && (o->no_cache || o->reference))
+    return anas_fail(ANAS_INVALID, "--tune keeps its results in the cache of our kernels: not with --%s",
+                     o->no_cache ? "no-cache" : "reference");
   if (o->precision && !o->on_device) return anas_fail(ANAS_INVALID, "--precision is about --device cuda and ptxsim");
   if (o->eval_only && !o->weights) return anas_fail(ANAS_INVALID, "--eval-only needs --weights FILE");
   if (o->resume && !o->save) return anas_fail(ANAS_INVALID, "--resume needs --save FILE, the file to continue from");

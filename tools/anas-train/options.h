@@ -14,6 +14,9 @@ struct options {
   const char *save;        // --save
   const char *compile_cpu; // --cpu
   const char *precision;   // --precision, of a device
+  bool compile_report;     // --compile-report
+  const char *report_path; // its file, null: standard output
+  bool tune;               // --tune
   bool on_device;          // --device is not cpu
   bool resume, json, eval_only, augment, no_cache, no_winograd, reference, profile, cosine;
   int64_t epochs, max_steps, batch, seed, limit, validation, threads;

@@ -10,6 +10,7 @@ struct reporter; // takes progress to the driver
 struct outcome {
   struct anas_train_result result;
   double compile_seconds;
+  int cache_hits, cache_misses; // kernel functions
 };
 
 struct evaluator {
