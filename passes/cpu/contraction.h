@@ -53,8 +53,10 @@ struct anas_contraction {
   // at r * a_stride, a step is a_pitch.
   bool pack_a, pack_b;
   int64_t a_elements, b_elements, a_pitch, a_stride;
-  bool panels;         // a stream that copies a panel of B for every column and block
-  int64_t fetch_parts; // work items that read the same A, and fetch the next ones' together; 0: they do not
+  bool panels; // a stream that copies a panel of B for every column and block
+  // Each of so many work items fetches a part of what they read next of A; each of so many tiles of rows, of B. 0:
+  // none.
+  int64_t fetch_parts, fetch_b_parts;
 };
 
 #define ANAS_PARALLEL_MACS 200000.0 // fewer are not worth a second thread

@@ -108,7 +108,7 @@ static void emit_products(struct anas_emitter *e, struct anas_place place, int r
     struct anas_address at = anas_address_offset(place.b, vector_offset(e, plan->b, v));
     b[v] = anas_code_vector_load(code, e->flat[plan->b], at, type, active(e, v));
   }
-  if (plan->stream && !plan->panels) prefetch_stream(e, place, rows, row_a);
+  if (plan->stream && plan->fetch_parts == 0) prefetch_stream(e, place, rows, row_a);
   if (!mlirValueIsNull(e->fill_limit)) fill_line(e);
   for (int r = 0; r < rows; r++) {
     MlirValue scalar = anas_code_load(code, e->flat[plan->a], anas_address_offset(place.a, row_a[r]));
@@ -243,17 +243,20 @@ void anas_emitter_tile(struct anas_emitter *e, struct anas_place place) {
   bool blocks = !mlirValueIsNull(e->first_block);
   bool filling = !mlirValueIsNull(e->fill_limit);
   int64_t segments = 1;
-  if (plan->num_k == plan->k_split + 1 && !plan->stream && !filling && mlirValueIsNull(e->k_count))
+  if (plan->num_k == plan->k_split + 1 && (!plan->stream || plan->fetch_parts > 0) && !filling &&
+      mlirValueIsNull(e->k_count))
     segments = anas_fetch_segments(e, plan->k_block);
-  struct anas_fetch fetch[2];
+  struct anas_fetch fetch[3];
   int num_fetches = 0;
-  if (!blocks) {
-    int64_t vector_c[MAX_TILE];
-    for (int v = 0; v < e->vectors; v++)
-      vector_c[v] = begins_line(e, v) ? vector_offset(e, plan->c, v) : -1;
-    fetch[num_fetches++] = anas_fetch_c(e, place.c, rows, row_c, vector_c, segments);
+  int64_t vector_c[MAX_TILE], vector_b[MAX_TILE];
+  for (int v = 0; v < e->vectors; v++) {
+    vector_c[v] = begins_line(e, v) ? vector_offset(e, plan->c, v) : -1;
+    vector_b[v] = begins_line(e, v) ? vector_offset(e, plan->b, v) : -1;
   }
+  if (!blocks || (plan->stream && plan->fetch_parts > 0))
+    fetch[num_fetches++] = anas_fetch_c(e, place.c, rows, row_c, vector_c, segments);
   if (plan->fetch_parts > 0) fetch[num_fetches++] = anas_fetch_a(e, place.next, segments);
+  if (plan->fetch_b_parts > 0) fetch[num_fetches++] = anas_fetch_b(e, vector_b, segments);
   for (int i = 0; i < num; i++)
     sum[i] = blocks ? zero : fill;
   if (filling) e->fill_at = anas_code_load(code, e->filler, (struct anas_address){0});

@@ -28,9 +28,11 @@ static void emit_rows(struct anas_emitter *e, int position, struct anas_place pl
     emit_rows(e, position + 1, place);
   } else if (whole > 0) {
     struct anas_code_scope scope = anas_code_for(code, lower, upper, tile, 0, NULL);
+    e->row_index = scope.iv;
     emit_rows(e, position + 1, anas_emitter_move(e, place, loop, scope.iv, 1));
     anas_code_end(code, &scope, 0, NULL);
   }
+  e->row_index = (MlirValue){0};
   if (whole == extent) return;
   struct anas_code_scope branch = {0};
   if (cut) {
@@ -46,6 +48,7 @@ static void emit_rows(struct anas_emitter *e, int position, struct anas_place pl
 static void emit_chunk(struct anas_emitter *e, struct anas_place place) {
   const struct anas_contraction *plan = e->plan;
   e->source_a = e->flat[plan->a];
+  e->source_b = e->flat[plan->b];
   if (!plan->pack_a && !plan->pack_b) {
     emit_rows(e, plan->num_rows > 0 ? plan->chunk_at : 0, place);
     return;
@@ -214,19 +217,34 @@ static void read_digits(struct anas_emitter *e, MlirValue item, MlirValue *out_d
 static struct anas_address next_a(struct anas_emitter *e, struct anas_address a, MlirValue item,
                                   const MlirValue *digit) {
   const struct anas_contraction *plan = e->plan;
+  const int64_t *stride = plan->nest->operand[plan->a].stride;
+  if (plan->stream) return anas_address_offset(a, stride[plan->k[plan->stream - 1]]);
   MlirValue next[ANAS_CPU_LOOPS];
   read_digits(e, anas_code_add_const(e->code, item, plan->fetch_parts), next);
   for (int i = 0; i < plan->num_outer; i++) {
     const struct anas_level *level = &plan->outer[i];
-    int64_t stride = plan->nest->operand[plan->a].stride[level->loop];
     if (level->kind == ANAS_LEVEL_CHUNK) {
-      stride *= plan->chunk_rows;
-      a = anas_address_step(e->code, anas_address_step(e->code, a, next[i], stride), digit[i], -stride);
+      int64_t chunk = stride[level->loop] * plan->chunk_rows;
+      a = anas_address_step(e->code, anas_address_step(e->code, a, next[i], chunk), digit[i], -chunk);
     } else if (level->kind == ANAS_LEVEL_BATCH) {
-      a = anas_address_step(e->code, a, next[i], stride);
+      a = anas_address_step(e->code, a, next[i], stride[level->loop]);
     }
   }
   return a;
+}
+
+// What a stream reads next of B: the panel of the next work item, or the same place in the next block.
+static struct anas_address next_b(struct anas_emitter *e, struct anas_address b, MlirValue item,
+                                  const MlirValue *digit) {
+  const struct anas_contraction *plan = e->plan;
+  MlirValue next[ANAS_CPU_LOOPS];
+  if (plan->panels) read_digits(e, anas_code_add_const(e->code, item, 1), next);
+  struct anas_place place = {.b = b};
+  struct anas_emitter other = *e;
+  for (int i = 0; i < plan->num_outer; i++)
+    place = enter_level(&other, place, &plan->outer[i], plan->panels ? next[i] : digit[i]);
+  if (plan->panels) return place.b;
+  return anas_address_offset(place.b, plan->nest->operand[plan->b].stride[plan->k[plan->stream - 1]]);
 }
 
 static void emit_range(struct anas_emitter *e, struct anas_place place) {
@@ -238,8 +256,9 @@ static void emit_range(struct anas_emitter *e, struct anas_place place) {
   MlirValue digit[ANAS_CPU_LOOPS];
   read_digits(e, scope.iv, digit);
   if (plan->fetch_parts > 0) {
-    e->share = anas_fetch_share(e, scope.iv);
+    e->share = anas_fetch_share(e, digit);
     place.next = next_a(e, place.a, scope.iv, digit);
+    if (plan->fetch_b_parts > 0) e->next_b = next_b(e, place.b, scope.iv, digit);
   }
   for (int i = 0; i < plan->num_outer; i++)
     place = enter_level(e, place, &plan->outer[i], digit[i]);

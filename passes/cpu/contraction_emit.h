@@ -16,12 +16,14 @@ struct anas_emitter {
   MlirValue streamed;               // sum of the indices of the stream loops, null: there are none
   MlirValue flat[ANAS_CPU_OPERANDS];
   MlirValue packed_a, packed_b; // the copies, null if there are none
-  MlirValue source_a;           // A itself
+  MlirValue source_a, source_b; // A and B themselves
   MlirValue filler, fill_limit; // see fill_line; null: nothing is filled
   MlirValue fill_at;
-  MlirValue share;       // which part of the next A this work item fetches
-  MlirValue chunk_lower; // null: the chunk loop starts at 0 and is not cut
-  MlirValue lane_step;   // null: the only one
+  struct anas_address next_b; // in B: the first row tile's, of what is read next
+  MlirValue row_index;        // of the tile, if there is one row loop; null: 0
+  MlirValue share;            // which part of the next A this work item fetches
+  MlirValue chunk_lower;      // null: the chunk loop starts at 0 and is not cut
+  MlirValue lane_step;        // null: the only one
   // The tile being emitted.
   int vectors;
   int last_lanes; // active lanes of the last vector
@@ -50,8 +52,8 @@ struct anas_fetch {
 
 // ---- contraction_fetch.c
 
-// Which part of the next A work item `item` fetches; null: all of it.
-MlirValue anas_fetch_share(struct anas_emitter *e, MlirValue item);
+// Which part of the next A a work item fetches; null: all of it.
+MlirValue anas_fetch_share(struct anas_emitter *e, const MlirValue *digit);
 // Where the block of the reduction that starts at block_start (null: 0) begins to fetch, for the first row.
 struct anas_address anas_fetch_place(struct anas_emitter *e, struct anas_address next, MlirValue share,
                                      MlirValue block_start);
@@ -61,6 +63,7 @@ int64_t anas_fetch_segments(const struct anas_emitter *e, int64_t steps);
 struct anas_fetch anas_fetch_c(const struct anas_emitter *e, struct anas_address c, int rows, const int64_t *row_c,
                                const int64_t *vector_c, int64_t segments);
 struct anas_fetch anas_fetch_a(const struct anas_emitter *e, struct anas_address next, int64_t segments);
+struct anas_fetch anas_fetch_b(const struct anas_emitter *e, const int64_t *vector_b, int64_t segments);
 void anas_fetch_emit(struct anas_emitter *e, const struct anas_fetch *fetch, MlirValue segment);
 
 // ---- contraction_body.c

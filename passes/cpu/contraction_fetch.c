@@ -16,50 +16,67 @@ static int64_t divide_up(int64_t a, int64_t b) {
 // ---- decisions
 
 bool anas_contraction_fetches_a(const struct anas_contraction *plan) {
-  if (plan->stream || plan->num_k != 1 || plan->num_rows != 1 || anas_cpu_needs_fill(plan->nest)) return false;
+  if (plan->num_k != plan->stream + 1 || plan->num_rows != 1 || anas_cpu_needs_fill(plan->nest)) return false;
   const struct anas_cpu_operand *a = &plan->nest->operand[plan->a];
-  return a->stride[plan->k[0]] == 1 || a->stride[plan->row[0]] == 1;
+  return a->stride[plan->k[plan->stream]] == 1 || a->stride[plan->row[0]] == 1;
+}
+
+static bool is_column(enum anas_level_kind kind) {
+  return kind == ANAS_LEVEL_COLUMN || kind == ANAS_LEVEL_LANE;
 }
 
 void anas_contraction_prefetching(struct anas_contraction *plan) {
   if (!anas_contraction_fetches_a(plan)) return;
   int64_t items = 1, parts = 1;
-  bool columns = true;
+  bool last = true;
   for (int i = plan->num_outer - 1; i >= 0; i--) {
-    enum anas_level_kind kind = plan->outer[i].kind;
-    columns = columns && (kind == ANAS_LEVEL_COLUMN || kind == ANAS_LEVEL_LANE);
-    if (columns) parts *= plan->outer[i].count;
+    last = last && is_column(plan->outer[i].kind);
+    if (last || (plan->stream && is_column(plan->outer[i].kind))) parts *= plan->outer[i].count;
     items *= plan->outer[i].count;
   }
-  if (items > parts) plan->fetch_parts = parts;
+  if (plan->stream || items > parts) plan->fetch_parts = parts;
+  int64_t tile = plan->tile[plan->row[0]];
+  if (plan->stream && plan->k_block == plan->nest->extent[plan->k[plan->stream]])
+    plan->fetch_b_parts = divide_up(plan->panels ? plan->chunk_rows : plan->nest->extent[plan->row[0]], tile);
 }
 
 // How often a tile of rows of a chunk is computed: by every tile of columns, block by block of the reduction.
 static int64_t visits(const struct anas_contraction *plan) {
-  return plan->fetch_parts * divide_up(plan->nest->extent[plan->k[0]], plan->k_block);
+  return plan->fetch_parts * divide_up(plan->nest->extent[plan->k[plan->stream]], plan->k_block);
 }
 
 // ---- places
 
-MlirValue anas_fetch_share(struct anas_emitter *e, MlirValue item) {
-  if (e->plan->fetch_parts == 1) return (MlirValue){0};
-  return anas_code_binary(e->code, "arith.remui", item, anas_code_index(e->code, e->plan->fetch_parts));
+// What loop k reads in operand o from part `part` of `parts` on.
+static struct anas_address move_to_part(const struct anas_emitter *e, struct anas_address at, int o, MlirValue part,
+                                        int64_t parts) {
+  int k = e->plan->k[e->plan->stream];
+  if (mlirValueIsNull(part)) return at;
+  MlirValue first = anas_code_binary(e->code, "arith.divui", anas_code_mul_const(e->code, part, e->nest->extent[k]),
+                                     anas_code_index(e->code, parts));
+  return anas_address_step(e->code, at, first, e->nest->operand[o].stride[k]);
+}
+
+MlirValue anas_fetch_share(struct anas_emitter *e, const MlirValue *digit) {
+  MlirValue share = {0};
+  for (int i = 0; i < e->plan->num_outer; i++) {
+    const struct anas_level *level = &e->plan->outer[i];
+    if (e->plan->fetch_parts > 1 && is_column(level->kind))
+      share = anas_code_add(e->code, anas_code_mul_const(e->code, share, level->count), digit[i]);
+  }
+  return share;
 }
 
 struct anas_address anas_fetch_place(struct anas_emitter *e, struct anas_address next, MlirValue share,
                                      MlirValue block_start) {
   const struct anas_contraction *plan = e->plan;
   struct anas_code *code = e->code;
-  int64_t steps = plan->nest->extent[plan->k[0]], blocks = divide_up(steps, plan->k_block);
-  MlirValue visit = anas_code_mul_const(code, share, blocks);
+  MlirValue visit = anas_code_mul_const(code, share, visits(plan) / plan->fetch_parts);
   if (!mlirValueIsNull(block_start)) {
     MlirValue block = anas_code_binary(code, "arith.divui", block_start, anas_code_index(code, plan->k_block));
     visit = anas_code_add(code, visit, block);
   }
-  if (mlirValueIsNull(visit)) return next;
-  MlirValue first = anas_code_binary(code, "arith.divui", anas_code_mul_const(code, visit, steps),
-                                     anas_code_index(code, visits(plan)));
-  return anas_address_step(code, next, first, plan->nest->operand[plan->a].stride[plan->k[0]]);
+  return move_to_part(e, next, plan->a, visit, visits(plan));
 }
 
 // ---- segments of a reduction
@@ -108,7 +125,7 @@ struct anas_fetch anas_fetch_a(const struct anas_emitter *e, struct anas_address
   const struct anas_contraction *plan = e->plan;
   const struct anas_cpu_operand *a = &e->nest->operand[plan->a];
   struct anas_fetch fetch = {.operand = e->source_a, .base = next};
-  int row = plan->row[0], k = plan->k[0];
+  int row = plan->row[0], k = plan->k[plan->stream];
   int64_t steps = divide_up(plan->nest->extent[k], visits(plan));
   bool along = a->stride[k] == 1;
   // Lines along rows of A: some rows a segment, and their part of the reduction. Else: some steps.
@@ -118,6 +135,25 @@ struct anas_fetch anas_fetch_a(const struct anas_emitter *e, struct anas_address
   for (int64_t i = 0; i < share; i++)
     for (int64_t j = 0; j < run; j += ANAS_LINE)
       add(&fetch, i * pitch + j);
+  return fetch;
+}
+
+struct anas_fetch anas_fetch_b(const struct anas_emitter *e, const int64_t *vector_b, int64_t segments) {
+  const struct anas_contraction *plan = e->plan;
+  int k = plan->k[plan->stream], row = plan->row[0];
+  struct anas_fetch fetch = {.operand = e->source_b};
+  MlirValue tile = e->row_index;
+  if (plan->panels && !mlirValueIsNull(tile) && !mlirValueIsNull(e->chunk_lower))
+    tile = anas_code_binary(e->code, "arith.subi", tile, e->chunk_lower);
+  if (!mlirValueIsNull(tile))
+    tile = anas_code_binary(e->code, "arith.divui", tile, anas_code_index(e->code, plan->tile[row]));
+  fetch.base = move_to_part(e, e->next_b, plan->b, tile, plan->fetch_b_parts);
+  int64_t share = divide_up(divide_up(plan->k_block, plan->fetch_b_parts), segments);
+  int64_t pitch = e->nest->operand[plan->b].stride[k];
+  fetch.stride = share * pitch;
+  for (int64_t i = 0; i < share; i++)
+    for (int v = 0; v < e->vectors; v++)
+      if (vector_b[v] >= 0) add(&fetch, i * pitch + vector_b[v]);
   return fetch;
 }
 

@@ -21,8 +21,8 @@
 #define STREAM_RESULT_BYTES 655360.0
 #define MIN_PANEL_COLUMNS 8 // tiles of lanes that share a chunk of A
 #define MIN_PANEL_TILES 8   // tiles of rows that share a panel of B
-#define MIN_PANEL_STEPS 128
-#define MAX_PANEL_STEPS 256
+#define MIN_PANEL_STEPS 64
+#define MAX_PANEL_STEPS 128
 #define PANEL_CHUNK_BYTES 450000.0 // of A
 #define STREAM_STEPS 64            // of a block, so that storing and loading accumulators does not matter
 
@@ -301,7 +301,8 @@ static void choose_stream(struct anas_contraction *plan) {
   for (int l = 0; l < nest->num_loops; l++)
     extent[l] = (double)nest->extent[l];
   if (plan->num_k == 0 || plan->num_batch > 0 || anas_cpu_needs_fill(nest) ||
-      nest->operand[plan->b].stride[plan->lane] != 1 || footprint(plan, plan->c, extent) > STREAM_RESULT_BYTES ||
+      nest->operand[plan->a].stride[plan->k[plan->num_k - 1]] == 1 || nest->operand[plan->b].stride[plan->lane] != 1 ||
+      footprint(plan, plan->c, extent) > STREAM_RESULT_BYTES ||
       footprint(plan, plan->a, extent) + footprint(plan, plan->b, extent) <= CHUNK_BYTES)
     return;
   int i = 0;
