@@ -127,14 +127,43 @@ struct side { // x or dy
   int64_t target; // in the slot
 };
 
-// Asks for the tile below, or where there is none, for that of the next example.
-static void prefetch_tile(struct filter_emitter *e, const struct side *side, struct anas_address from) {
-  bool below = e->plan->dim[0].tiles > 1;
-  int64_t ahead = below ? e->plan->m * side->stride->dim[0] : side->stride->example;
-  for (int i = below ? (int)side->halo : 0; i < side->size; i++)
-    for (int j = 0; j < e->plan->m; j++)
-      anas_code_prefetch(e->code, side->source,
-                         anas_address_offset(from, ahead + i * side->stride->dim[0] + j * side->stride->dim[1]), false);
+static struct side side_x(const struct filter_emitter *e) {
+  const struct anas_winograd_filter *plan = e->plan;
+  return (struct side){.source = e->x,
+                       .stride = &plan->x_stride,
+                       .transform = plan->m == 2 ? transform_x_2 : transform_x_4,
+                       .size = plan->window,
+                       .halo = TAPS - 1,
+                       .first = plan->nest->operand[plan->x].offset,
+                       .block = e->channel_block,
+                       .panels = plan->channel_block / ANAS_PANEL,
+                       .target = anas_winograd_filter_x(plan)};
+}
+
+static struct side side_dy(const struct filter_emitter *e) {
+  const struct anas_winograd_filter *plan = e->plan;
+  return (struct side){.source = e->dy,
+                       .stride = &plan->dy_stride,
+                       .transform = plan->m == 2 ? transform_dy_2 : transform_dy_4,
+                       .size = plan->m,
+                       .first = plan->nest->operand[plan->dy].offset,
+                       .block = e->feature_block,
+                       .panels = plan->feature_block / ANAS_PANEL,
+                       .target = anas_winograd_filter_dy(plan)};
+}
+
+// Row of tiles `row`, of all examples, in a panel of the block; out_tile: its number within the example.
+static struct anas_address tile_row(struct filter_emitter *e, const struct side *side, MlirValue panel, MlirValue row,
+                                    MlirValue *out_tile) {
+  struct anas_code *code = e->code;
+  MlirValue size = anas_code_index(code, e->plan->dim[0].tiles);
+  MlirValue example = anas_code_binary(code, "arith.divui", row, size);
+  MlirValue tile = anas_code_binary(code, "arith.remui", row, size);
+  panel = anas_code_add(code, anas_code_mul_const(code, side->block, side->panels), panel);
+  struct anas_address at = anas_address_step(code, (struct anas_address){{0}, side->first}, panel, side->stride->panel);
+  at = anas_address_step(code, at, example, side->stride->example);
+  *out_tile = tile;
+  return anas_address_step(code, at, tile, e->plan->m * side->stride->dim[0]);
 }
 
 // A tile of which valid[0] by valid[1] positions of dy exist; the others are zeros.
@@ -165,7 +194,6 @@ static void emit_tile_row(struct filter_emitter *e, const struct side *side, str
   if (whole > 0) {
     struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, anas_code_index(code, whole), 1, 0, NULL);
     struct anas_address tile = anas_address_step(code, from, scope.iv, m * side->stride->dim[1]);
-    prefetch_tile(e, side, tile);
     emit_tile(e, side, tile, anas_address_step(code, to, scope.iv, ANAS_PANEL), (int64_t[]){valid_rows, m});
     anas_code_end(code, &scope, 0, NULL);
   }
@@ -180,18 +208,12 @@ static void emit_side(struct filter_emitter *e, const struct side *side, MlirVal
   const struct anas_winograd_filter *plan = e->plan;
   const struct anas_winograd_dim *dim = &plan->dim[0];
   struct anas_code_scope panels = anas_code_for(code, (MlirValue){0}, anas_code_index(code, side->panels), 1, 0, NULL);
-  MlirValue panel = anas_code_add(code, anas_code_mul_const(code, side->block, side->panels), panels.iv);
-  struct anas_address from =
-      anas_address_step(code, (struct anas_address){{0}, side->first}, panel, side->stride->panel);
   struct anas_address to =
       anas_address_step(code, anas_address_offset(e->slot, side->target), panels.iv, anas_winograd_filter_panel(plan));
   struct anas_code_scope rows = anas_code_for(code, (MlirValue){0}, count, 1, 0, NULL);
   to = anas_address_step(code, to, rows.iv, plan->dim[1].tiles * ANAS_PANEL);
-  MlirValue row = anas_code_add(code, first, rows.iv), size = anas_code_index(code, dim->tiles);
-  MlirValue example = anas_code_binary(code, "arith.divui", row, size);
-  MlirValue tile = anas_code_binary(code, "arith.remui", row, size);
-  from = anas_address_step(code, from, example, side->stride->example);
-  from = anas_address_step(code, from, tile, plan->m * side->stride->dim[0]);
+  MlirValue tile;
+  struct anas_address from = tile_row(e, side, panels.iv, anas_code_add(code, first, rows.iv), &tile);
   struct anas_code_scope branch = {0};
   bool branches = dim->last < plan->m && dim->tiles > 1;
   if (branches)
@@ -205,30 +227,6 @@ static void emit_side(struct filter_emitter *e, const struct side *side, MlirVal
   if (branches) anas_code_end(code, &branch, 0, NULL);
   anas_code_end(code, &rows, 0, NULL);
   anas_code_end(code, &panels, 0, NULL);
-}
-
-static void emit_transforms(struct filter_emitter *e, MlirValue first, MlirValue count) {
-  const struct anas_winograd_filter *plan = e->plan;
-  const struct anas_cpu_operand *operand = plan->nest->operand;
-  struct side x = {.source = e->x,
-                   .stride = &plan->x_stride,
-                   .transform = plan->m == 2 ? transform_x_2 : transform_x_4,
-                   .size = plan->window,
-                   .halo = TAPS - 1,
-                   .first = operand[plan->x].offset,
-                   .block = e->channel_block,
-                   .panels = plan->channel_block / ANAS_PANEL,
-                   .target = anas_winograd_filter_x(plan)};
-  struct side dy = {.source = e->dy,
-                    .stride = &plan->dy_stride,
-                    .transform = plan->m == 2 ? transform_dy_2 : transform_dy_4,
-                    .size = plan->m,
-                    .first = operand[plan->dy].offset,
-                    .block = e->feature_block,
-                    .panels = plan->feature_block / ANAS_PANEL,
-                    .target = anas_winograd_filter_dy(plan)};
-  emit_side(e, &x, first, count);
-  emit_side(e, &dy, first, count);
 }
 
 // ---- products
@@ -298,8 +296,58 @@ static void emit_product(struct filter_emitter *e, struct product_tile tile, str
   anas_code_end(code, &branch, 0, NULL);
 }
 
+// ---- fetching
+
+#define FETCH_LINES 8
+#define FEW_TILES 2 // in a column: then rows that tiles share are fetched for each of them
+
+static int64_t fetched_rows(const struct filter_emitter *e, const struct side *side) {
+  return e->plan->dim[0].tiles > FEW_TILES ? e->plan->m : side->size;
+}
+
+static int64_t pieces_of_row(const struct filter_emitter *e, const struct side *side) {
+  int64_t piece = FETCH_LINES * ANAS_PANEL;
+  return (fetched_rows(e, side) * side->stride->dim[0] + piece - 1) / piece;
+}
+
+static int64_t pieces_of_step(const struct filter_emitter *e, const struct side *side) {
+  return pieces_of_row(e, side) * e->plan->unit * side->panels;
+}
+
+static void fetch_piece(struct filter_emitter *e, const struct side *side, MlirValue first, MlirValue piece) {
+  struct anas_code *code = e->code;
+  MlirValue of_row = anas_code_index(code, pieces_of_row(e, side)), unit = anas_code_index(code, e->plan->unit), tile;
+  MlirValue number = anas_code_binary(code, "arith.divui", piece, of_row);
+  MlirValue row = anas_code_add(code, first, anas_code_binary(code, "arith.remui", number, unit));
+  struct anas_address at = tile_row(e, side, anas_code_binary(code, "arith.divui", number, unit), row, &tile);
+  at.offset += (side->size - fetched_rows(e, side)) * side->stride->dim[0];
+  at = anas_address_step(code, at, anas_code_binary(code, "arith.remui", piece, of_row), FETCH_LINES * ANAS_PANEL);
+  for (int i = 0; i < FETCH_LINES; i++)
+    anas_code_prefetch(code, side->source, anas_address_offset(at, i * ANAS_PANEL), false);
+}
+
+// What the step from row `first` on transforms comes from memory while the products of this one are computed: product
+// tile `number` of `count` asks for its share.
+static void fetch_share(struct filter_emitter *e, MlirValue first, MlirValue number, int64_t count) {
+  struct anas_code *code = e->code;
+  struct side x = side_x(e), dy = side_dy(e);
+  int64_t of_x = pieces_of_step(e, &x), of_dy = pieces_of_step(e, &dy), share = (of_x + of_dy + count - 1) / count;
+  for (int64_t i = 0; i < share; i++) {
+    MlirValue piece = anas_code_add_const(code, anas_code_mul_const(code, number, share), i);
+    MlirValue is_x = anas_code_compare(code, false, ANAS_CMPI_SLT, piece, anas_code_index(code, of_x));
+    struct anas_code_scope branch = anas_code_if(code, is_x, true);
+    fetch_piece(e, &x, first, piece);
+    anas_code_else(code, &branch);
+    piece = anas_code_min(code, anas_code_add_const(code, piece, -of_x), anas_code_index(code, of_dy - 1));
+    fetch_piece(e, &dy, first, piece);
+    anas_code_end(code, &branch, 0, NULL);
+  }
+}
+
+// ---- steps
+
 // All products of a step, point by point: lanes, then rows, so that the lanes of x and dy at hand stay near.
-static void emit_products(struct filter_emitter *e, MlirValue tiles, MlirValue is_first) {
+static void emit_products(struct filter_emitter *e, MlirValue tiles, MlirValue is_first, MlirValue next) {
   struct anas_code *code = e->code;
   const struct anas_winograd_filter *plan = e->plan;
   struct product_tile tile = choose_tile(e);
@@ -319,13 +367,18 @@ static void emit_products(struct filter_emitter *e, MlirValue tiles, MlirValue i
   };
   enum { LEVELS = sizeof level / sizeof *level };
   struct anas_code_scope scope[LEVELS];
+  MlirValue number = {0};
+  int64_t count = 1;
   for (int l = 0; l < LEVELS; l++) {
     if (level[l].count == 1) continue;
+    count *= level[l].count;
     scope[l] = anas_code_for(code, (MlirValue){0}, anas_code_index(code, level[l].count), 1, 0, NULL);
     x = anas_address_step(code, x, scope[l].iv, level[l].x);
     dy = anas_address_step(code, dy, scope[l].iv, level[l].dy);
     sums = anas_address_step(code, sums, scope[l].iv, level[l].sums);
+    number = anas_code_add(code, anas_code_mul_const(code, number, level[l].count), scope[l].iv);
   }
+  fetch_share(e, next, number, count);
   emit_product(e, tile, x, dy, sums, tiles, is_first);
   for (int l = LEVELS - 1; l >= 0; l--)
     if (level[l].count != 1) anas_code_end(code, &scope[l], 0, NULL);
@@ -423,9 +476,12 @@ static void emit_steps(struct filter_emitter *e, MlirValue lower, MlirValue uppe
   MlirValue first = anas_code_mul_const(code, steps.iv, plan->unit), count = anas_code_index(code, plan->unit);
   if (rows % plan->unit)
     count = anas_code_min(code, anas_code_binary(code, "arith.subi", anas_code_index(code, rows), first), count);
-  emit_transforms(e, first, count);
+  struct side x = side_x(e), dy = side_dy(e);
+  emit_side(e, &x, first, count);
+  emit_side(e, &dy, first, count);
   emit_products(e, anas_code_mul_const(code, count, plan->dim[1].tiles),
-                anas_code_compare(code, false, ANAS_CMPI_EQ, steps.iv, lower));
+                anas_code_compare(code, false, ANAS_CMPI_EQ, steps.iv, lower),
+                anas_code_add_const(code, first, plan->unit));
   anas_code_end(code, &steps, 0, NULL);
 }
 
