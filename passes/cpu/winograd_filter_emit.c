@@ -257,7 +257,7 @@ static struct product_tile choose_tile(const struct filter_emitter *e) {
 
 // sums (+)= sum over `tiles` of x[tile][row] * dy[tile][lane]
 static void emit_product(struct filter_emitter *e, struct product_tile tile, struct anas_address x,
-                         struct anas_address dy, struct anas_address sums, MlirValue tiles, MlirValue is_first) {
+                         struct anas_address dy, struct anas_address sums, MlirValue tiles, bool adds) {
   struct anas_code *code = e->code;
   int per_panel = ANAS_PANEL / e->lanes, num = tile.rows * tile.vectors;
   MlirValue sum[MAX_SUMS];
@@ -265,6 +265,10 @@ static void emit_product(struct filter_emitter *e, struct product_tile tile, str
   for (int i = 0; i < num; i++) {
     int r = i / tile.vectors, v = i % tile.vectors;
     at[i] = anas_address_offset(sums, r * e->plan->feature_block + (int64_t)v * e->lanes);
+    if (adds) {
+      sum[i] = anas_code_vector_load(code, e->scratch, at[i], e->vector, e->lanes);
+      continue;
+    }
     sum[i] = anas_code_splat_f32(code, e->lanes, 0);
     if (v * e->lanes % ANAS_PANEL == 0) anas_code_prefetch(code, e->scratch, at[i], true);
   }
@@ -285,15 +289,8 @@ static void emit_product(struct filter_emitter *e, struct product_tile tile, str
     }
   }
   anas_code_end(code, &scope, num, sum);
-  struct anas_code_scope branch = anas_code_if(code, is_first, true);
   for (int i = 0; i < num; i++)
     anas_code_vector_store(code, anas_code_result(&scope, i), e->scratch, at[i], e->lanes);
-  anas_code_else(code, &branch);
-  for (int i = 0; i < num; i++) {
-    MlirValue before = anas_code_vector_load(code, e->scratch, at[i], e->vector, e->lanes);
-    anas_code_vector_store(code, add(e, before, anas_code_result(&scope, i)), e->scratch, at[i], e->lanes);
-  }
-  anas_code_end(code, &branch, 0, NULL);
 }
 
 // ---- fetching
@@ -347,7 +344,7 @@ static void fetch_share(struct filter_emitter *e, MlirValue first, MlirValue num
 // ---- steps
 
 // All products of a step, point by point: lanes, then rows, so that the lanes of x and dy at hand stay near.
-static void emit_products(struct filter_emitter *e, MlirValue tiles, MlirValue is_first, MlirValue next) {
+static void emit_products(struct filter_emitter *e, MlirValue tiles, MlirValue next, bool adds) {
   struct anas_code *code = e->code;
   const struct anas_winograd_filter *plan = e->plan;
   struct product_tile tile = choose_tile(e);
@@ -379,7 +376,7 @@ static void emit_products(struct filter_emitter *e, MlirValue tiles, MlirValue i
     number = anas_code_add(code, anas_code_mul_const(code, number, level[l].count), scope[l].iv);
   }
   fetch_share(e, next, number, count);
-  emit_product(e, tile, x, dy, sums, tiles, is_first);
+  emit_product(e, tile, x, dy, sums, tiles, adds);
   for (int l = LEVELS - 1; l >= 0; l--)
     if (level[l].count != 1) anas_code_end(code, &scope[l], 0, NULL);
 }
@@ -479,9 +476,14 @@ static void emit_steps(struct filter_emitter *e, MlirValue lower, MlirValue uppe
   struct side x = side_x(e), dy = side_dy(e);
   emit_side(e, &x, first, count);
   emit_side(e, &dy, first, count);
-  emit_products(e, anas_code_mul_const(code, count, plan->dim[1].tiles),
-                anas_code_compare(code, false, ANAS_CMPI_EQ, steps.iv, lower),
-                anas_code_add_const(code, first, plan->unit));
+  MlirValue tiles = anas_code_mul_const(code, count, plan->dim[1].tiles);
+  MlirValue next = anas_code_add_const(code, first, plan->unit);
+  struct anas_code_scope branch =
+      anas_code_if(code, anas_code_compare(code, false, ANAS_CMPI_EQ, steps.iv, lower), true);
+  emit_products(e, tiles, next, false);
+  anas_code_else(code, &branch);
+  emit_products(e, tiles, next, true);
+  anas_code_end(code, &branch, 0, NULL);
   anas_code_end(code, &steps, 0, NULL);
 }
 
