@@ -196,11 +196,12 @@ bool anas_winograd_filter_plan(const struct anas_cpu_nest *nest, const struct an
                                struct anas_winograd_filter *out) {
   struct anas_winograd_filter large = {.nest = nest};
   double macs = (double)anas_cpu_nest_iterations(nest);
-  if (macs < MIN_MACS || !recognise(&large, target)) return false;
+  bool always = target->winograd == ANAS_WINOGRAD_ALWAYS;
+  if ((macs < MIN_MACS && !always) || !recognise(&large, target)) return false;
   struct anas_winograd_filter small = large;
   double large_cycles = choose_blocks(&large, 4, target->lanes), small_cycles = choose_blocks(&small, 2, target->lanes);
   *out = small_cycles < large_cycles ? small : large;
-  return fmin(small_cycles, large_cycles) < macs / (2 * target->lanes * DIRECT_RATE);
+  return fmin(small_cycles, large_cycles) < (always ? INFINITY : macs / (2 * target->lanes * DIRECT_RATE));
 }
 
 // ---- as an algorithm of the code generator

@@ -28,7 +28,8 @@ static const struct filter_case cases[] = {
     {1, 3, 200, 64, 64, 0},                           // one row of tiles, which is partial
     {9, 3, 3, 256, 144, 1},                           // one tile, partial
     {7, 7, 7, 96, 64, 0},    {32, 2, 2, 128, 256, 1}, // tiles of 2x2
-    {20, 2, 5, 128, 144, 0},
+    {20, 2, 5, 128, 144, 0}, {1, 3, 4, 32, 16, 1},    // less than one step
+    {3, 5, 2, 48, 32, 0},
 };
 
 static char *case_text(const struct filter_case *s) {
@@ -127,8 +128,9 @@ static void check_case(const struct filter_case *s) {
   kernel_release(&direct);
   for (int t = 0; t < num_targets; t++) {
     struct kernel_code code;
+    targets[t].winograd = ANAS_WINOGRAD_ALWAYS;
     assert_true(kernel_compile(context, text, &targets[t], &code, NULL, NULL));
-    assert_non_null(code.scratch); // it is Winograd's
+    assert_non_null(code.scratch);
     for (int pieces = 1; pieces <= 3; pieces += 2) {
       memset(pointers[3], 0xff, buffer[3].bytes);
       kernel_run(&code, pointers, 4, pieces);
