@@ -84,7 +84,7 @@ static void emit_blocks(struct anas_emitter *e, int level, struct anas_place pla
   struct anas_code *code = e->code;
   int64_t extent = plan->num_k > level ? plan->nest->extent[plan->k[level]] : 1;
   bool is_split = level == plan->k_split;
-  e->k_count = (MlirValue){0};
+  e->k_count = e->block_start = (MlirValue){0};
   if (is_split && plan->k_block >= extent) {
     e->first_block = mlirValueIsNull(done)
                          ? (MlirValue){0}
@@ -102,6 +102,7 @@ static void emit_blocks(struct anas_emitter *e, int level, struct anas_place pla
   if (!is_split) {
     emit_blocks(e, level + 1, place, done);
   } else {
+    e->block_start = scope.iv;
     if (extent % step != 0) {
       MlirValue left = anas_code_binary(code, "arith.subi", anas_code_index(code, extent), scope.iv);
       e->k_count = anas_code_min(code, left, anas_code_index(code, step));
@@ -218,9 +219,18 @@ static struct anas_address next_a(struct anas_emitter *e, struct anas_address a,
                                   const MlirValue *digit) {
   const struct anas_contraction *plan = e->plan;
   const int64_t *stride = plan->nest->operand[plan->a].stride;
-  if (plan->stream) return anas_address_offset(a, stride[plan->k[plan->stream - 1]]);
+  int64_t block = plan->stream ? stride[plan->k[plan->stream - 1]] : 0;
+  if (plan->stream && !plan->panels) return anas_address_offset(a, block);
   MlirValue next[ANAS_CPU_LOOPS];
-  read_digits(e, anas_code_add_const(e->code, item, plan->fetch_parts), next);
+  MlirValue after = anas_code_add_const(e->code, item, plan->fetch_parts);
+  if (plan->stream) { // behind the last chunk comes the first one of the next block
+    int64_t items = anas_contraction_range(plan);
+    MlirValue last = anas_code_compare(e->code, false, ANAS_CMPI_SGE, after, anas_code_index(e->code, items));
+    after = anas_code_select(e->code, last, anas_code_add_const(e->code, after, -items), after);
+    MlirValue to_block = anas_code_select(e->code, last, anas_code_index(e->code, block), anas_code_index(e->code, 0));
+    a = anas_address_step(e->code, a, to_block, 1);
+  }
+  read_digits(e, after, next);
   for (int i = 0; i < plan->num_outer; i++) {
     const struct anas_level *level = &plan->outer[i];
     if (level->kind == ANAS_LEVEL_CHUNK) {
@@ -233,17 +243,18 @@ static struct anas_address next_a(struct anas_emitter *e, struct anas_address a,
   return a;
 }
 
-// What a stream reads next of B: the panel of the next work item, or the same place in the next block.
+// What is read next of B: the panel of the next work item, or the same place in the next block of a stream.
 static struct anas_address next_b(struct anas_emitter *e, struct anas_address b, MlirValue item,
                                   const MlirValue *digit) {
   const struct anas_contraction *plan = e->plan;
+  bool panel = !plan->stream || plan->panels;
   MlirValue next[ANAS_CPU_LOOPS];
-  if (plan->panels) read_digits(e, anas_code_add_const(e->code, item, 1), next);
+  if (panel) read_digits(e, anas_code_add_const(e->code, item, 1), next);
   struct anas_place place = {.b = b};
   struct anas_emitter other = *e;
   for (int i = 0; i < plan->num_outer; i++)
-    place = enter_level(&other, place, &plan->outer[i], plan->panels ? next[i] : digit[i]);
-  if (plan->panels) return place.b;
+    place = enter_level(&other, place, &plan->outer[i], panel ? next[i] : digit[i]);
+  if (panel) return place.b;
   return anas_address_offset(place.b, plan->nest->operand[plan->b].stride[plan->k[plan->stream - 1]]);
 }
 

@@ -29,6 +29,7 @@ struct anas_emitter {
   int last_lanes; // active lanes of the last vector
   int64_t rows[ANAS_CPU_LOOPS];
   int64_t ahead;         // in A: to the rows that come later; 0: not known
+  MlirValue block_start; // of loop k_split; null: 0
   MlirValue first_block; // i1: no reduction block came before; null: there is only one
   MlirValue k_count;     // steps of loop k_split in this block; null: k_block
 };

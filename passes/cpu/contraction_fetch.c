@@ -4,7 +4,8 @@
 //
 // A core waits for a dozen or so lines at a time, and as long as they are under way nothing else comes into the first
 // cache. So lines from memory are asked for a few at a time, all through the reduction, and each of them once: a chunk
-// of A is read by every tile of columns, and every one of them fetches another part of the next chunk.
+// of A is read by every tile of columns, and every one of them fetches another part of the next chunk; a panel of B is
+// read by every tile of rows, and every one of them fetches another part of the next panel.
 #include "passes/cpu/contraction_emit.h"
 
 #define MIN_SEGMENT 4 // steps
@@ -35,9 +36,13 @@ void anas_contraction_prefetching(struct anas_contraction *plan) {
     items *= plan->outer[i].count;
   }
   if (plan->stream || items > parts) plan->fetch_parts = parts;
-  int64_t tile = plan->tile[plan->row[0]];
-  if (plan->stream && plan->k_block == plan->nest->extent[plan->k[plan->stream]])
-    plan->fetch_b_parts = divide_up(plan->panels ? plan->chunk_rows : plan->nest->extent[plan->row[0]], tile);
+  const struct anas_cpu_operand *b = &plan->nest->operand[plan->b];
+  if (plan->spread >= 0 || (!plan->stream && items == 1) ||
+      (b->stride[plan->lane] != 1 && b->stride[plan->k[plan->stream]] != 1))
+    return;
+  bool chunk = !plan->stream || plan->panels;
+  plan->fetch_b_parts =
+      divide_up(chunk ? plan->chunk_rows : plan->nest->extent[plan->row[0]], plan->tile[plan->row[0]]);
 }
 
 // How often a tile of rows of a chunk is computed: by every tile of columns, block by block of the reduction.
@@ -47,14 +52,13 @@ static int64_t visits(const struct anas_contraction *plan) {
 
 // ---- places
 
-// What loop k reads in operand o from part `part` of `parts` on.
-static struct anas_address move_to_part(const struct anas_emitter *e, struct anas_address at, int o, MlirValue part,
-                                        int64_t parts) {
-  int k = e->plan->k[e->plan->stream];
+// Where part `part` of `parts` of the first `extent` iterations of a loop begins in operand o.
+static struct anas_address move_to_part(const struct anas_emitter *e, struct anas_address at, int o, int loop,
+                                        int64_t extent, MlirValue part, int64_t parts) {
   if (mlirValueIsNull(part)) return at;
-  MlirValue first = anas_code_binary(e->code, "arith.divui", anas_code_mul_const(e->code, part, e->nest->extent[k]),
+  MlirValue first = anas_code_binary(e->code, "arith.divui", anas_code_mul_const(e->code, part, extent),
                                      anas_code_index(e->code, parts));
-  return anas_address_step(e->code, at, first, e->nest->operand[o].stride[k]);
+  return anas_address_step(e->code, at, first, e->nest->operand[o].stride[loop]);
 }
 
 MlirValue anas_fetch_share(struct anas_emitter *e, const MlirValue *digit) {
@@ -76,7 +80,8 @@ struct anas_address anas_fetch_place(struct anas_emitter *e, struct anas_address
     MlirValue block = anas_code_binary(code, "arith.divui", block_start, anas_code_index(code, plan->k_block));
     visit = anas_code_add(code, visit, block);
   }
-  return move_to_part(e, next, plan->a, visit, visits(plan));
+  int k = plan->k[plan->stream];
+  return move_to_part(e, next, plan->a, k, plan->nest->extent[k], visit, visits(plan));
 }
 
 // ---- segments of a reduction
@@ -143,17 +148,27 @@ struct anas_fetch anas_fetch_b(const struct anas_emitter *e, const int64_t *vect
   int k = plan->k[plan->stream], row = plan->row[0];
   struct anas_fetch fetch = {.operand = e->source_b};
   MlirValue tile = e->row_index;
-  if (plan->panels && !mlirValueIsNull(tile) && !mlirValueIsNull(e->chunk_lower))
+  bool chunk = !plan->stream || plan->panels;
+  if (chunk && !mlirValueIsNull(tile) && !mlirValueIsNull(e->chunk_lower))
     tile = anas_code_binary(e->code, "arith.subi", tile, e->chunk_lower);
   if (!mlirValueIsNull(tile))
     tile = anas_code_binary(e->code, "arith.divui", tile, anas_code_index(e->code, plan->tile[row]));
-  fetch.base = move_to_part(e, e->next_b, plan->b, tile, plan->fetch_b_parts);
-  int64_t share = divide_up(divide_up(plan->k_block, plan->fetch_b_parts), segments);
-  int64_t pitch = e->nest->operand[plan->b].stride[k];
-  fetch.stride = share * pitch;
-  for (int64_t i = 0; i < share; i++)
-    for (int v = 0; v < e->vectors; v++)
-      if (vector_b[v] >= 0) add(&fetch, i * pitch + vector_b[v]);
+  const int64_t *stride = e->nest->operand[plan->b].stride;
+  struct anas_address block = anas_address_step(e->code, e->next_b, e->block_start, stride[k]);
+  // Lines along the lanes: some steps a tile. Else, along the reduction: some lanes.
+  bool lanes = stride[plan->lane] == 1;
+  int loop = lanes ? k : plan->lane;
+  int64_t extent = lanes ? plan->k_block : (int64_t)e->vectors * plan->lanes;
+  fetch.base = move_to_part(e, block, plan->b, loop, extent, tile, plan->fetch_b_parts);
+  int64_t share = divide_up(extent, plan->fetch_b_parts), run = divide_up(plan->k_block, segments);
+  if (lanes) share = divide_up(share, segments);
+  fetch.stride = lanes ? share * stride[k] : run;
+  for (int64_t i = 0; i < share; i++) {
+    for (int v = 0; lanes && v < e->vectors; v++)
+      if (vector_b[v] >= 0) add(&fetch, i * stride[k] + vector_b[v]);
+    for (int64_t j = 0; !lanes && j < run; j += ANAS_LINE)
+      add(&fetch, i * stride[plan->lane] + j);
+  }
   return fetch;
 }
 

@@ -23,7 +23,7 @@
 #define MIN_PANEL_TILES 8   // tiles of rows that share a panel of B
 #define MIN_PANEL_STEPS 64
 #define MAX_PANEL_STEPS 128
-#define PANEL_CHUNK_BYTES 450000.0 // of A
+#define PANEL_CHUNK_BYTES 225000.0 // of A
 #define STREAM_STEPS 64            // of a block, so that storing and loading accumulators does not matter
 
 static double scaled(double bytes, double factor) {
