@@ -40,7 +40,8 @@ static void erase_range(MlirOperation *ops, int num) {
 static anas_status emit_nest(struct anas_code *code, const struct anas_cpu_nest *nest, const struct anas_cpu_part *part,
                              struct anas_cpu_range *out) {
   if (anas_cpu_contraction(code, nest, part->begin, part->end, out) ||
-      anas_cpu_depthwise(code, nest, part->begin, part->end, out))
+      anas_cpu_depthwise(code, nest, part->begin, part->end, out) ||
+      anas_cpu_transpose(code, nest, part->begin, part->end, out))
     return ANAS_OK;
   return anas_cpu_vector(code, nest, part->begin, part->end, out);
 }

@@ -186,6 +186,9 @@ bool anas_cpu_contraction(struct anas_code *code, const struct anas_cpu_nest *ne
 // The same for depthwise convolutions and their gradients.
 bool anas_cpu_depthwise(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
                         struct anas_cpu_range *out);
+// Copies that transpose.
+bool anas_cpu_transpose(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
+                        struct anas_cpu_range *out);
 // Every other nest.
 anas_status anas_cpu_vector(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
                             struct anas_cpu_range *out);

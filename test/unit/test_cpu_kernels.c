@@ -456,15 +456,32 @@ static void padding_copy(void **state) { // NHWC to packed blocks with a halo
 
 static void transpose(void **state) {
   (void)state;
-  check(&(struct kernel_text){.num_in = 1,
-                              .num_out = 1,
-                              .type = {"37x21xf32", "21x37xf32"},
-                              .map = {"i, j", "j, i"},
-                              .loops = "i, j",
-                              .kinds = "pp",
-                              .body = "",
-                              .yield = "%i0"},
-        0);
+  static const int sizes[][2] = {{37, 21}, {16, 32}, {5, 48}, {64, 4}, {3, 70}, {130, 17}};
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    FORMAT(from, "3x%dx%dxf32", sizes[i][0], sizes[i][1]);
+    FORMAT(to, "%dx3x%dxf32", sizes[i][1], sizes[i][0]);
+    check(&(struct kernel_text){.num_in = 1,
+                                .num_out = 1,
+                                .type = {from, to},
+                                .map = {"n, i, j", "j, n, i"},
+                                .loops = "n, i, j",
+                                .kinds = "ppp",
+                                .body = "",
+                                .yield = "%i0"},
+          0);
+  }
+  // Weights of a data gradient: blocks of 14 features behind one that is not written, tiles of 20 channels.
+  for (int fill = 0; fill < 2; fill++)
+    check(&(struct kernel_text){.num_in = 2,
+                                .num_out = 1,
+                                .type = {"3x2x20x40xf32", "1x2xf32", "1x3x3x2x14x20xf32"},
+                                .map = {"p, q, c, b * 14 + f", "t, b", "t, b + 1, p, q, f, c"},
+                                .fill = {NULL, NULL, fill ? "0.0" : NULL},
+                                .loops = "t, b, p, q, f, c",
+                                .kinds = "pppppp",
+                                .body = "",
+                                .yield = "%i0"},
+          0);
 }
 
 static void strided_output(void **state) { // one phase of an upsampling; the rest is the fill
