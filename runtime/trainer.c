@@ -39,9 +39,10 @@ static double learning_rate(const struct run *run, int64_t step /* from 0 */) {
   return warmup > 0 ? rate * fmin(1.0, (t + 1.0) / warmup) : rate;
 }
 
-static void shuffle_epoch(struct run *run, int64_t epoch) {
+static void order_epoch(struct run *run, int64_t epoch) {
   for (int64_t i = 0; i < run->dataset->train.count; i++)
     run->order[i] = (uint32_t)i;
+  if (run->options->in_order) return;
   struct anas_rng rng = anas_rng_split_name(&run->root, "order");
   rng = anas_rng_split(&rng, (uint64_t)epoch);
   anas_rng_shuffle(&rng, run->order, (uint64_t)run->dataset->train.count);
@@ -135,7 +136,7 @@ static anas_status train_steps(struct run *run, anas_progress_fn callback, void 
   for (int64_t step = run->options->first_step; step < run->total_steps && status == ANAS_OK; step++) {
     int64_t epoch = step / run->steps_per_epoch;
     if (step == run->options->first_step || step % run->steps_per_epoch == 0) {
-      shuffle_epoch(run, epoch);
+      order_epoch(run, epoch);
       epoch_loss = 0;
       epoch_correct = epoch_steps = 0;
     }

@@ -14,6 +14,7 @@ struct anas_train_options {
   bool cosine;          // decay to 0 by half a cosine after the warm-up; else constant
   uint64_t seed;        // data order, augmentation, dropout
   bool augment;
+  bool in_order;      // images in the order of the data set in every epoch, not shuffled
   int64_t first_step; // resume after this many steps
 };
 

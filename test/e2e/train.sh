@@ -116,6 +116,17 @@ losses "$scratch/rest.json" | cmp - "$scratch/whole.losses" || fail "a resumed r
 train --eval-only --weights "$w" --json | tail -n 1 | jq .val_accuracy >"$scratch/eval"
 tail -n 1 "$scratch/rest.json" | jq .val_accuracy | cmp - "$scratch/eval" || fail "evaluation differs from training"
 
+# --no-shuffle: every epoch has the same batches, which weights that do not move show; shuffled, it has not.
+sed 's/rate = 0.1/rate = 0.0/' "$scratch/net.mlir" >"$scratch/plain.mlir" # dropout would differ
+still() {
+  anas-train "$scratch/plain.mlir" --dataset fashion-mnist --limit 1280 --validation 500 --batch 64 --epochs 2 --lr 0 \
+    --weights "$w" --no-augment --json "$@" | jq 'select(.step) | .loss'
+}
+still --no-shuffle >"$scratch/order"
+head -n 20 "$scratch/order" >"$scratch/first"
+tail -n 20 "$scratch/order" | cmp - "$scratch/first" || fail "--no-shuffle: the second epoch has other batches"
+still --seed 1 | tail -n 20 | cmp -s - "$scratch/first" && fail "shuffled batches are those of --no-shuffle"
+
 # Bad input.
 expect_error "does not exist" anas-train "$scratch/net.mlir" --dataset cifar10 --data "$scratch/nowhere"
 expect_error "unknown data set" anas-train "$scratch/net.mlir" --dataset imagenet

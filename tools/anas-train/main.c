@@ -158,6 +158,7 @@ static anas_status train(struct session *session, int64_t first_step) {
       .cosine = options->cosine,
       .seed = (uint64_t)options->seed,
       .augment = options->augment,
+      .in_order = options->no_shuffle,
       .first_step = first_step,
   };
   struct anas_train_result result;

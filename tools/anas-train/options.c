@@ -23,6 +23,7 @@ static const char help[] =
     "  --validation N       training images kept for validation (fashion-mnist 5000, cifar10 10000,\n"
     "                       imagefolder: all of val/, without it a tenth)\n"
     "  --no-augment         no random crops and flips\n"
+    "  --no-shuffle         images in the order of the data set in every epoch\n"
     "\n"
     "Training:\n"
     "  --epochs N           passes over the training images (default 1)\n"
@@ -70,6 +71,7 @@ enum {
   LIMIT,
   VALIDATION,
   NO_AUGMENT,
+  NO_SHUFFLE,
   EPOCHS,
   MAX_STEPS,
   BATCH,
@@ -104,6 +106,7 @@ static const struct option flags[] = {
     {"limit", required_argument, NULL, LIMIT},
     {"validation", required_argument, NULL, VALIDATION},
     {"no-augment", no_argument, NULL, NO_AUGMENT},
+    {"no-shuffle", no_argument, NULL, NO_SHUFFLE},
     {"epochs", required_argument, NULL, EPOCHS},
     {"max-steps", required_argument, NULL, MAX_STEPS},
     {"batch", required_argument, NULL, BATCH},
@@ -148,6 +151,7 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
   case LIMIT: return anas_parse_int("--limit", text, 1, INT32_MAX, &o->limit);
   case VALIDATION: return anas_parse_int("--validation", text, 1, INT32_MAX, &o->validation);
   case NO_AUGMENT: o->augment = false; return ANAS_OK;
+  case NO_SHUFFLE: o->no_shuffle = true; return ANAS_OK;
   case EPOCHS: return anas_parse_int("--epochs", text, 1, 1000000, &o->epochs);
   case MAX_STEPS: return anas_parse_int("--max-steps", text, 1, INT64_MAX, &o->max_steps);
   case BATCH: return anas_parse_int("--batch", text, 1, 65536, &o->batch);

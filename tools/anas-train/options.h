@@ -18,7 +18,7 @@ struct options {
   const char *report_path; // its file, null: standard output
   bool tune;               // --tune
   bool on_device;          // --device is not cpu
-  bool resume, json, eval_only, augment, no_cache, no_winograd, reference, profile, cosine;
+  bool resume, json, eval_only, augment, no_shuffle, no_cache, no_winograd, reference, profile, cosine;
   int64_t epochs, max_steps, batch, seed, limit, validation, threads;
   double learning_rate, warmup, momentum, weight_decay;
 };
