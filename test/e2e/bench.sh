@@ -92,6 +92,7 @@ expect_error "HxWxC" kernels cnn --input 32x32
 expect_error "is about anas-bench kernels" model cnn --cold
 expect_error "takes no network" threads cnn
 expect_error "one parent at a time" child cnn resnet18
+expect_error "not with --no-cache" kernels cnn --tune --no-cache
 expect_error "add --dataset" model cnn --data /tmp
 printf 'func.func @main(' >"$scratch/broken.mlir"
 expect_error "broken.mlir:1" kernels "$scratch/broken.mlir"

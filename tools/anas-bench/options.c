@@ -33,6 +33,8 @@ static const char help[] =
     "  --cpu NAME           generate code for this LLVM processor (default: this one)\n"
     "  --threads N          threads (default: $ANAS_NUM_THREADS or all processors)\n"
     "  --no-cache           compile everything, keep nothing (cache: $ANAS_CACHE_DIR)\n"
+    "  --no-winograd        3x3 convolutions by direct sums everywhere\n"
+    "  --tune               measure alternative plans of contractions first and keep the fastest in the cache\n"
     "\n"
     "Of kernels:\n"
     "  --filter TEXT        only layers with TEXT in kind or name: 'conv_fwd', '3x3', '-> 64'\n"
@@ -70,6 +72,8 @@ enum {
   CPU,
   THREADS,
   NO_CACHE,
+  NO_WINOGRAD,
+  TUNE,
   FILTER,
   SECONDS,
   COLD,
@@ -91,6 +95,8 @@ static const struct option flags[] = {
     {"cpu", required_argument, NULL, CPU},
     {"threads", required_argument, NULL, THREADS},
     {"no-cache", no_argument, NULL, NO_CACHE},
+    {"no-winograd", no_argument, NULL, NO_WINOGRAD},
+    {"tune", no_argument, NULL, TUNE},
     {"filter", required_argument, NULL, FILTER},
     {"seconds", required_argument, NULL, SECONDS},
     {"cold", no_argument, NULL, COLD},
@@ -150,6 +156,8 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
   case CPU: o->cpu = text; return ANAS_OK;
   case THREADS: return anas_parse_int("--threads", text, 1, 1024, &o->threads);
   case NO_CACHE: o->no_cache = true; return ANAS_OK;
+  case NO_WINOGRAD: o->no_winograd = true; return ANAS_OK;
+  case TUNE: o->tune = true; return ANAS_OK;
   case FILTER: o->filter = text; return ANAS_OK;
   case SECONDS: return anas_parse_double("--seconds", text, 0, 3600, &o->seconds);
   case COLD: o->cold = true; return ANAS_OK;
@@ -204,6 +212,8 @@ anas_status options_parse(int argc, char **argv, struct options *out, bool *out_
                      o.command->name);
   if (!o.command->needs_model && o.num_models)
     return anas_fail(ANAS_INVALID, "anas-bench %s takes no network; '%s' is too many", o.command->name, o.models[0]);
+  if (o.tune && o.no_cache)
+    return anas_fail(ANAS_INVALID, "--tune keeps its results in the cache: not with --no-cache");
   if (o.data && !o.dataset) return anas_fail(ANAS_INVALID, "--data is the folder of a data set; add --dataset NAME");
   *out = o;
   return ANAS_OK;
@@ -216,5 +226,7 @@ struct anas_compile_options options_compile(const struct options *options) {
       .weight_decay = 1e-4,
       .cpu = options->cpu,
       .no_cache = options->no_cache,
+      .no_winograd = options->no_winograd,
+      .tune = options->tune,
   };
 }
