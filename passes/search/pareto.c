@@ -2,36 +2,48 @@
 // Pareto curves, distances to them, and selection (spec 4.4, 4.7).
 #include "passes/search/pareto.h"
 
+#include "passes/search/nondominated.h"
 #include "runtime/support/memory.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-static int descending(const void *left, const void *right) {
-  const struct anas_point *a = left, *b = right;
-  if (a->first != b->first) return a->first > b->first ? -1 : 1;
-  if (a->second != b->second) return a->second > b->second ? -1 : 1;
-  return 0;
+// Along a curve the first objective falls and the second rises. How many of its points are at least as good as 'first'
+// in the first objective; the last of them is the best in the second.
+static int at_least(const struct anas_point *curve, int curve_count, double first) {
+  int low = 0, high = curve_count;
+  while (low < high) {
+    int middle = (low + high) / 2;
+    if (curve[middle].first >= first)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
 }
 
+// Point by point into the curve so far: most are dominated, and curves are short.
 int anas_pareto_curve(const struct anas_point *points, int count, struct anas_point *curve) {
-  if (!count) return 0;
-  struct anas_point *sorted = anas_calloc((size_t)count, sizeof *sorted);
-  for (int i = 0; i < count; i++)
-    sorted[i] = points[i];
-  qsort(sorted, (size_t)count, sizeof *sorted, descending);
   int kept = 0;
-  for (int i = 0; i < count; i++)
-    if (!kept || sorted[i].second > curve[kept - 1].second) curve[kept++] = sorted[i];
-  free(sorted);
+  for (int i = 0; i < count; i++) {
+    struct anas_point p = points[i];
+    if (!anas_pareto_optimal(curve, kept, p)) continue;
+    int to = at_least(curve, kept, p.first), from = to; // it pushes out [to, from) and an equal first before
+    while (from < kept && curve[from].second <= p.second)
+      from++;
+    if (to > 0 && curve[to - 1].first == p.first) to--;
+    memmove(&curve[to + 1], &curve[from], (size_t)(kept - from) * sizeof *curve);
+    curve[to] = p;
+    kept += 1 - (from - to);
+  }
   return kept;
 }
 
 bool anas_pareto_optimal(const struct anas_point *curve, int curve_count, struct anas_point point) {
-  for (int i = 0; i < curve_count; i++)
-    if (curve[i].first >= point.first && curve[i].second >= point.second) return false;
-  return true;
+  int better = at_least(curve, curve_count, point.first);
+  return !better || curve[better - 1].second < point.second;
 }
 
 struct anas_point anas_pareto_sample(const struct anas_point *curve, int curve_count, struct anas_rng *rng) {
@@ -108,14 +120,40 @@ static int by_weight(const void *left, const void *right) {
   return a->index < b->index ? -1 : a->index > b->index;
 }
 
+// Brings the 'top' smallest to the front, in any order (Hoare's selection; the middle one as pivot).
+static void bring_smallest(struct ranked *ranked, int count, int top) {
+  int low = 0, high = count - 1;
+  while (low < high) {
+    struct ranked pivot = ranked[low + (high - low) / 2];
+    int i = low, j = high;
+    while (i <= j) {
+      while (by_weight(&ranked[i], &pivot) < 0)
+        i++;
+      while (by_weight(&pivot, &ranked[j]) < 0)
+        j--;
+      if (i > j) break;
+      struct ranked swap = ranked[i];
+      ranked[i++] = ranked[j];
+      ranked[j--] = swap;
+    }
+    if (top - 1 <= j)
+      high = j;
+    else if (top - 1 >= i)
+      low = i;
+    else
+      break;
+  }
+}
+
 int anas_pareto_select(const double *weights, int count, struct anas_rng *rng) {
   assert(count > 0);
   struct ranked *ranked = anas_calloc((size_t)count, sizeof *ranked);
   for (int i = 0; i < count; i++)
     ranked[i] = (struct ranked){weights[i], i};
-  qsort(ranked, (size_t)count, sizeof *ranked, by_weight);
   int top = count / 10 > 10 ? count / 10 : 10;
   if (top > count) top = count;
+  bring_smallest(ranked, count, top);
+  qsort(ranked, (size_t)top, sizeof *ranked, by_weight);
   double low = ranked[0].weight, range = ranked[top - 1].weight - low, total = 0;
   double *probability = anas_calloc((size_t)top, sizeof *probability);
   for (int i = 0; i < top; i++) {
@@ -133,17 +171,20 @@ int anas_pareto_select(const double *weights, int count, struct anas_rng *rng) {
 }
 
 void anas_pareto_front(const double *rows, int count, int num_objectives, bool *out_front) {
+  int *front = anas_calloc((size_t)count, sizeof *front), size = 0; // of the rows so far
   for (int i = 0; i < count; i++) {
+    const double *row = rows + (size_t)i * (size_t)num_objectives;
+    int kept = 0;
     out_front[i] = true;
-    for (int k = 0; k < count && out_front[i]; k++) {
-      bool no_worse = true, better = false;
-      for (int o = 0; o < num_objectives; o++) {
-        double a = rows[(size_t)i * (size_t)num_objectives + (size_t)o];
-        double b = rows[(size_t)k * (size_t)num_objectives + (size_t)o];
-        no_worse &= b >= a;
-        better |= b > a;
-      }
-      if (no_worse && better) out_front[i] = false;
+    for (int k = 0; k < size && out_front[i]; k++)
+      out_front[i] = !anas_dominates(rows + (size_t)front[k] * (size_t)num_objectives, row, num_objectives);
+    for (int k = 0; k < size && out_front[i]; k++) {
+      out_front[front[k]] = !anas_dominates(row, rows + (size_t)front[k] * (size_t)num_objectives, num_objectives);
+      if (out_front[front[k]]) front[kept++] = front[k];
     }
+    if (!out_front[i]) continue;
+    front[kept++] = i;
+    size = kept;
   }
+  free(front);
 }

@@ -14,7 +14,7 @@ struct anas_point {
 };
 
 // Non-dominated points from best first to best second; equal points count once. curve has room for count points;
-// returns how many.
+// returns how many. Other functions expect a curve in this order.
 int anas_pareto_curve(const struct anas_point *points, int count, struct anas_point *curve);
 
 // No curve point is at least as good in both objectives.

@@ -95,6 +95,35 @@ static void test_random_curves(void **state) {
   }
 }
 
+// The curve against its definition, on points with many ties.
+static void test_curve_of_ties(void **state) {
+  (void)state;
+  struct anas_rng rng = anas_rng_make(17);
+  for (int round = 0; round < 2000; round++) {
+    struct anas_point points[12], curve[12];
+    int count = 1 + (int)anas_rng_below(&rng, 12);
+    for (int i = 0; i < count; i++)
+      points[i] = (struct anas_point){(double)anas_rng_below(&rng, 5), (double)anas_rng_below(&rng, 5)};
+    int length = anas_pareto_curve(points, count, curve), distinct = 0;
+    for (int i = 0; i < count; i++) {
+      bool dominated = false, seen = false;
+      for (int k = 0; k < count; k++) {
+        bool equal = points[k].first == points[i].first && points[k].second == points[i].second;
+        dominated |= !equal && points[k].first >= points[i].first && points[k].second >= points[i].second;
+        seen |= equal && k < i;
+      }
+      distinct += !dominated && !seen;
+      bool on_curve = false;
+      for (int k = 0; k < length; k++)
+        on_curve |= curve[k].first == points[i].first && curve[k].second == points[i].second;
+      assert_int_equal(on_curve, !dominated);
+    }
+    assert_int_equal(length, distinct);
+    for (int k = 1; k < length; k++)
+      assert_true(curve[k].first < curve[k - 1].first && curve[k].second > curve[k - 1].second);
+  }
+}
+
 static void test_selection_frequencies(void **state) {
   (void)state;
   struct anas_rng rng = anas_rng_make(1);
@@ -173,10 +202,15 @@ static void test_ageing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_a12_1_and_3),     cmocka_unit_test(test_a12_2_and_4),
-      cmocka_unit_test(test_scale),           cmocka_unit_test(test_anchor_weight),
-      cmocka_unit_test(test_random_curves),   cmocka_unit_test(test_selection_frequencies),
-      cmocka_unit_test(test_targeted_filter), cmocka_unit_test(test_ageing),
+      cmocka_unit_test(test_a12_1_and_3),
+      cmocka_unit_test(test_a12_2_and_4),
+      cmocka_unit_test(test_scale),
+      cmocka_unit_test(test_anchor_weight),
+      cmocka_unit_test(test_random_curves),
+      cmocka_unit_test(test_curve_of_ties),
+      cmocka_unit_test(test_selection_frequencies),
+      cmocka_unit_test(test_targeted_filter),
+      cmocka_unit_test(test_ageing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,7 +84,7 @@ static anas_status add_trial(struct search *search, struct proposal *proposal) {
     trial->metric[METRIC_FLOPS] = (double)proposal->cost.flops;
     trial->metric[METRIC_TRAIN_BYTES] = (double)proposal->cost.train_bytes;
     ANAS_RETURN_IF_ERROR(write_candidate(search, trial, proposal->model));
-    search->models[number] = proposal->model;
+    search_keep_model(search, number, proposal->model);
     proposal->model = NULL;
   } else {
     trial->finished = trial->created;
@@ -126,9 +126,13 @@ anas_status search_propose(struct search *search, int64_t visible, struct propos
 
 static anas_status propose(struct search *search) {
   struct proposal proposal;
+  double start = anas_now();
   anas_status status = search_propose(search, search_visible(&search->options, search->num_trials), &proposal);
   if (status == ANAS_OK) status = add_trial(search, &proposal);
   proposal_deinit(&proposal);
+  search->decision_seconds = anas_grow(search->decision_seconds, search->num_decisions, &search->capacity_decisions,
+                                       sizeof *search->decision_seconds);
+  search->decision_seconds[search->num_decisions++] = anas_now() - start;
   return status;
 }
 
@@ -144,6 +148,7 @@ struct run {
   size_t capacity_queue;
   int64_t *front;
   int64_t num_front;
+  int64_t all_ended; // every trial below has ended
   double started;
 };
 
@@ -170,12 +175,12 @@ static bool out_of_budget(const struct run *run) {
   return stop_requests || (o->time_limit > 0 && anas_now() - run->started > o->time_limit);
 }
 
-static bool may_propose(const struct run *run) {
+static bool may_propose(struct run *run) {
   const struct search *search = run->search;
-  if (search->num_trials >= search->options.trials) return false;
-  for (int64_t i = 0; i < search_visible(&search->options, search->num_trials); i++)
-    if (!ended(&search->trials[i])) return false;
-  return true;
+  while (run->all_ended < search->num_trials && ended(&search->trials[run->all_ended]))
+    run->all_ended++;
+  return search->num_trials < search->options.trials &&
+         run->all_ended >= search_visible(&search->options, search->num_trials);
 }
 
 static anas_status fill_workers(struct run *run) {
@@ -207,25 +212,19 @@ static anas_status drop_weights(const struct run *run, int64_t number) {
   return ANAS_OK;
 }
 
-static bool contains(const int64_t *numbers, int64_t count, int64_t number) {
-  for (int64_t i = 0; i < count; i++)
-    if (numbers[i] == number) return true;
-  return false;
-}
-
-static anas_status update_front(struct run *run, int64_t ended_trial) {
+// The front after one more trial has ended; files of what left it, and of what never came onto it, go.
+static anas_status update_front(struct run *run, int64_t number) {
   struct search *search = run->search;
-  int64_t count, *front = front_of(&search->options, search->trials, search->num_trials, &count);
+  bool drop = strcmp(search->options.keep_weights, "all") != 0;
+  int64_t *left = anas_calloc((size_t)run->num_front + 1, sizeof *left), num_left;
+  bool joined = front_add(&search->options, search->trials, number, &run->front, &run->num_front, left, &num_left);
+  if (!joined) left[num_left++] = number;
   anas_status status = ANAS_OK;
-  if (strcmp(search->options.keep_weights, "all")) {
-    for (int64_t i = 0; i < run->num_front && status == ANAS_OK; i++)
-      if (!contains(front, count, run->front[i])) status = drop_weights(run, run->front[i]);
-    if (status == ANAS_OK && !contains(front, count, ended_trial)) status = drop_weights(run, ended_trial);
-  }
-  free(run->front);
-  run->front = front;
-  run->num_front = count;
-  return status == ANAS_OK ? front_export(study_path(search->study), search->trials, front, count) : status;
+  for (int64_t i = 0; i < num_left && drop && status == ANAS_OK; i++)
+    status = drop_weights(run, left[i]);
+  free(left);
+  if (status != ANAS_OK || !joined) return status;
+  return front_export(study_path(search->study), search->trials, run->front, run->num_front);
 }
 
 static anas_status record_end(struct study *study, const struct study_trial *trial) {

@@ -2,7 +2,7 @@
 // What a search found: the non-dominated trials, as a table and as files with their lineage.
 #include "tools/anas-search/search.h"
 
-#include "passes/search/pareto.h"
+#include "passes/search/nondominated.h"
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
 
@@ -24,38 +24,55 @@ static int best_first(const void *left, const void *right) {
   return a->number < b->number ? -1 : a->number > b->number;
 }
 
+static bool read_row(const struct search_options *options, const struct study_trial *trial, double *row) {
+  bool finite = trial->state == STUDY_COMPLETE;
+  for (int o = 0; o < options->num_objectives; o++) {
+    row[o] = search_standardised(&options->objectives[o], trial);
+    finite &= isfinite(row[o]) != 0;
+  }
+  return finite;
+}
+
+bool front_add(const struct search_options *options, const struct study_trial *trials, int64_t number, int64_t **front,
+               int64_t *count, int64_t *left, int64_t *out_num_left) {
+  double row[MAX_OBJECTIVES], other[MAX_OBJECTIVES];
+  *out_num_left = 0;
+  if (!read_row(options, &trials[number], row)) return false;
+  for (int64_t i = 0; i < *count; i++) {
+    read_row(options, &trials[(*front)[i]], other);
+    if ((*front)[i] == number || anas_dominates(other, row, options->num_objectives)) return false;
+  }
+  int64_t kept = 0, *next = anas_calloc((size_t)*count + 1, sizeof *next);
+  bool placed = false;
+  for (int64_t i = 0; i < *count; i++) {
+    int64_t member = (*front)[i];
+    read_row(options, &trials[member], other);
+    if (anas_dominates(row, other, options->num_objectives)) {
+      left[(*out_num_left)++] = member;
+      continue;
+    }
+    struct keyed a = {row[0], number}, b = {other[0], member};
+    if (!placed && best_first(&a, &b) < 0) {
+      next[kept++] = number;
+      placed = true;
+    }
+    next[kept++] = member;
+  }
+  if (!placed) next[kept++] = number;
+  free(*front);
+  *front = next;
+  *count = kept;
+  return true;
+}
+
 int64_t *front_of(const struct search_options *options, const struct study_trial *trials, int64_t count,
                   int64_t *out_count) {
-  size_t objectives = (size_t)options->num_objectives;
-  double *rows = anas_calloc((size_t)count * objectives, sizeof *rows);
-  bool *optimal = anas_calloc((size_t)count, sizeof *optimal);
-  struct keyed *complete = anas_calloc((size_t)count, sizeof *complete);
-  int rows_used = 0;
-  for (int64_t i = 0; i < count; i++) {
-    if (trials[i].state != STUDY_COMPLETE) continue;
-    bool finite = true;
-    for (size_t o = 0; o < objectives; o++) {
-      double value = search_standardised(&options->objectives[o], &trials[i]);
-      rows[(size_t)rows_used * objectives + o] = value;
-      finite &= isfinite(value);
-    }
-    if (!finite) continue;
-    complete[rows_used] = (struct keyed){rows[(size_t)rows_used * objectives], i};
-    rows_used++;
-  }
-  anas_pareto_front(rows, rows_used, options->num_objectives, optimal);
-  int64_t kept = 0;
-  for (int i = 0; i < rows_used; i++)
-    if (optimal[i]) complete[kept++] = complete[i];
-  qsort(complete, (size_t)kept, sizeof *complete, best_first);
-  int64_t *numbers = anas_calloc((size_t)kept, sizeof *numbers);
-  for (int64_t i = 0; i < kept; i++)
-    numbers[i] = complete[i].number;
-  free(complete);
-  free(optimal);
-  free(rows);
-  *out_count = kept;
-  return numbers;
+  int64_t *front = NULL, *left = anas_calloc((size_t)count, sizeof *left), num_left;
+  *out_count = 0;
+  for (int64_t i = 0; i < count; i++)
+    front_add(options, trials, i, &front, out_count, left, &num_left);
+  free(left);
+  return front;
 }
 
 static int generation(const struct study_trial *trials, int64_t number) {

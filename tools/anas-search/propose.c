@@ -3,6 +3,7 @@
 #include "tools/anas-search/search.h"
 
 #include "passes/mutate/mutate.h"
+#include "runtime/support/file.h"
 #include "runtime/support/memory.h"
 
 #include <jansson.h>
@@ -36,10 +37,34 @@ const struct search_strategy *search_strategy_find(const char *name) {
   return NULL;
 }
 
-static int64_t find_hash(const struct search *search, const char *hash) {
-  for (int64_t i = 0; i < search->num_trials; i++)
-    if (search->trials[i].hash && !strcmp(search->trials[i].hash, hash)) return i;
-  return -1;
+// Position of a hash in the index, or of the free place where it belongs: open addressing, half full at most.
+static size_t index_place(const struct search *search, const char *hash) {
+  size_t mask = search->capacity_index - 1, at = (size_t)anas_hash64(hash, strlen(hash), 0) & mask;
+  while (search->index[at] && strcmp(search->trials[search->index[at] - 1].hash, hash) != 0)
+    at = (at + 1) & mask;
+  return at;
+}
+
+// Enters the trials that came since the last call.
+static void index_update(struct search *search) {
+  if ((size_t)search->num_trials * 2 >= search->capacity_index) {
+    search->capacity_index = search->capacity_index ? search->capacity_index : 1024;
+    while ((size_t)search->num_trials * 2 >= search->capacity_index)
+      search->capacity_index *= 2;
+    free(search->index);
+    search->index = anas_calloc(search->capacity_index, sizeof *search->index);
+    search->num_indexed = 0;
+  }
+  for (; search->num_indexed < search->num_trials; search->num_indexed++) {
+    const char *hash = search->trials[search->num_indexed].hash;
+    if (hash) search->index[index_place(search, hash)] = search->num_indexed + 1; // repeated seeds: the last one
+  }
+}
+
+static bool is_known(struct search *search, const char *hash) {
+  index_update(search);
+  int64_t entry = search->index[index_place(search, hash)];
+  return entry && entry <= search->num_trials; // replay looks at earlier states of a study
 }
 
 static double cost_metric(const struct anas_model_cost *cost, enum study_metric metric) {
@@ -74,7 +99,7 @@ bool proposal_try_child(struct search *search, int64_t parent, const struct anas
   char hash[33];
   struct anas_model_cost cost;
   anas_model_hash(child, hash);
-  if (find_hash(search, hash) >= 0) {
+  if (is_known(search, hash)) {
     proposal->duplicates++;
   } else if (anas_model_cost(child, search->options.batch, &cost) != ANAS_OK) {
     proposal->infeasible++;

@@ -126,6 +126,8 @@ anas_status proposal_seed(struct search *search, struct proposal *out);
 
 // ---- state of a running search (evolve.c)
 
+#define MAX_CACHED_MODELS 64 // read again from their files when needed
+
 struct search {
   struct search_options options;
   struct study *study;
@@ -134,9 +136,16 @@ struct search {
   const struct search_strategy *strategy;
   struct anas_model *seed;
   struct study_trial *trials; // by number; all below num_trials exist
-  struct anas_model **models; // by number, loaded on demand
+  struct anas_model **models; // by number; the last ones used are in memory
   int64_t num_trials;
   size_t capacity_trials, capacity_models;
+  int64_t *index; // architectures by hash: number + 1, 0 where free (propose.c)
+  size_t capacity_index;
+  int64_t num_indexed;
+  double *decision_seconds; // of the proposals of this process
+  size_t num_decisions, capacity_decisions;
+  int64_t cached[MAX_CACHED_MODELS]; // numbers + 1 of the models in memory, a ring; 0: none
+  int next_cached;
 };
 
 // Trials below this have ended, and may be looked at, when trial 'number' is proposed: depends on the options alone.
@@ -146,8 +155,11 @@ anas_status search_propose(struct search *search, int64_t visible, struct propos
 // Text of candidate.mlir of a trial: its lineage as comments, then the model.
 void search_candidate_text(const struct search *search, int64_t number, const struct anas_model *model,
                            struct anas_strbuf *out);
-// Model of a trial, read from its candidate file when needed. Null and an error if that fails.
+// Model of a trial, read from its candidate file when needed. Null and an error if that fails. It stays until
+// MAX_CACHED_MODELS others have been asked for or kept.
 const struct anas_model *search_model(struct search *search, int64_t number);
+// Hands over the model of a trial.
+void search_keep_model(struct search *search, int64_t number, struct anas_model *model);
 // Objective value standardised to "higher is better".
 double search_standardised(const struct search_objective *objective, const struct study_trial *trial);
 
@@ -206,6 +218,10 @@ void table_refresh(struct table *table, const struct trial_process *running, int
 // Non-dominated completed trials, best first objective first; malloc'ed numbers (front.c).
 int64_t *front_of(const struct search_options *options, const struct study_trial *trials, int64_t count,
                   int64_t *out_count);
+// Adds a trial that has ended to a front in the same order. False if it does not belong there. left has room for the
+// front: the members that it pushed out.
+bool front_add(const struct search_options *options, const struct study_trial *trials, int64_t number, int64_t **front,
+               int64_t *count, int64_t *left, int64_t *out_num_left);
 void front_print(const struct search_options *options, const struct study_trial *trials, const int64_t *front,
                  int64_t count, struct anas_strbuf *out);
 // Lines "PREFIX..." with the chain of parents of a trial, and the results that are known by now.

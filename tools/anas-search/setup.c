@@ -47,12 +47,26 @@ static anas_status read_model_file(MlirContext context, const char *path, struct
   return status;
 }
 
+void search_keep_model(struct search *search, int64_t number, struct anas_model *model) {
+  int64_t *slot = &search->cached[search->next_cached];
+  search->next_cached = (search->next_cached + 1) % MAX_CACHED_MODELS;
+  if (*slot > 0) { // number + 1
+    anas_model_destroy(search->models[*slot - 1]);
+    search->models[*slot - 1] = NULL;
+  }
+  *slot = number + 1;
+  search->models[number] = model;
+}
+
 const struct anas_model *search_model(struct search *search, int64_t number) {
   if (search->models[number]) return search->models[number];
   char *path = study_trial_path(study_path(search->study), number, "candidate.mlir");
-  read_model_file(search->context, path, &search->models[number]);
+  struct anas_model *model = NULL;
+  anas_status status = read_model_file(search->context, path, &model);
   free(path);
-  return search->models[number];
+  if (status != ANAS_OK) return NULL;
+  search_keep_model(search, number, model);
+  return model;
 }
 
 static anas_status build_seed(struct search *search) {
@@ -156,6 +170,8 @@ void search_deinit(struct search *search) {
   for (int64_t i = 0; search->models && i < search->num_trials; i++)
     anas_model_destroy(search->models[i]);
   free(search->models);
+  free(search->index);
+  free(search->decision_seconds);
   study_trials_free(search->trials, search->num_trials);
   anas_model_destroy(search->seed);
   if (search->dataset) anas_dataset_close(search->dataset);

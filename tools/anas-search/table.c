@@ -172,6 +172,22 @@ void table_refresh(struct table *table, const struct trial_process *running, int
   draw(table, running, count, draining);
 }
 
+static int by_size(const void *left, const void *right) {
+  double a = *(const double *)left, b = *(const double *)right;
+  return a < b ? -1 : a > b;
+}
+
+// Milliseconds that a share of this run's decisions took at most: mutation, checks and writing included.
+static json_t *decision_percentile(const struct search *search, double share) {
+  if (!search->num_decisions) return json_null();
+  double *sorted = anas_calloc(search->num_decisions, sizeof *sorted);
+  memcpy(sorted, search->decision_seconds, search->num_decisions * sizeof *sorted);
+  qsort(sorted, search->num_decisions, sizeof *sorted, by_size);
+  double value = sorted[(size_t)(share * (double)(search->num_decisions - 1))] * 1e3;
+  free(sorted);
+  return json_real(value);
+}
+
 void table_destroy(struct table *table) {
   const struct search *search = table->search;
   int64_t hits = 0, misses = 0; // kernel functions of this process's trials
@@ -184,8 +200,10 @@ void table_destroy(struct table *table) {
     json_t *list = json_array();
     for (int64_t i = 0; i < count; i++)
       json_array_append_new(list, json_integer((json_int_t)front[i]));
-    print_json(json_pack("{s:s, s:I, s:o, s:I, s:I}", "event", "done", "trials", (json_int_t)search->num_trials,
-                         "front", list, "cache_hits", (json_int_t)hits, "cache_misses", (json_int_t)misses));
+    print_json(json_pack("{s:s, s:I, s:o, s:I, s:I, s:o, s:o}", "event", "done", "trials",
+                         (json_int_t)search->num_trials, "front", list, "cache_hits", (json_int_t)hits, "cache_misses",
+                         (json_int_t)misses, "decision_ms_median", decision_percentile(search, 0.5), "decision_ms_p99",
+                         decision_percentile(search, 0.99)));
     free(front);
   } else {
     erase(table);
