@@ -31,6 +31,9 @@ void anas_compile_report_deinit(struct anas_compile_report *report);
 // One JSON object to a file, null: standard output. model: a name to print, may be null.
 anas_status anas_compile_report_write(const struct anas_compile_report *report, const char *model, const char *path);
 
+// What a process needs beside the arena, the parameters and the data set: libraries, heap, loaded code.
+#define ANAS_PROCESS_BYTES ((int64_t)80000000)
+
 struct anas_compile_options {
   int64_t batch;
   double momentum, weight_decay;
@@ -42,7 +45,14 @@ struct anas_compile_options {
   int threads; // compile threads; 0: all processors
   bool tune;   // measure alternative plans of contractions and keep the fastest in the cache; see passes/lower/tune.h
   struct anas_compile_report *report; // null: none
+  // Most bytes of arena and parameters (anas_memory_budget), 0: no limit. Values are computed again instead of kept
+  // until the step fits; ANAS_NO_MEMORY if it does not.
+  int64_t memory_limit;
 };
+
+// What a limit on the memory of the process leaves for arena and parameters beside so many bytes of data.
+// ANAS_NO_MEMORY if that is nothing.
+anas_status anas_memory_budget(int64_t limit, size_t data_bytes, int64_t *out_budget);
 
 // The module is not modified. The context of the module must not be in use elsewhere meanwhile.
 anas_status anas_compile(MlirModule architecture, const struct anas_compile_options *options,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The memory plan of a step as JSON:
-//   {"step":"train_step", "nests":N, "arena_bytes":N, "live_bytes":N, "peak":{"nest":N, "kind":"conv_fwd"},
+//   {"step":"train_step", "nests":N, "recomputed":N, "io_bytes":N, "arena_bytes":N, "live_bytes":N, "peak":{"nest":N,
+//   "kind":"conv_fwd"},
 //    "largest":[{"bytes":N, "address":N, "first":N, "last":N, "kind":"conv_fwd", "type":"memref<...>"}, ...]}
-// live_bytes is what no plan can go below. "largest" are the largest temporaries that live at the peak; first and last
-// are the nests that touch them, and kind is the kind of the first.
+// recomputed nests compute again what was computed before (--memory-limit). live_bytes is what no plan can go below.
+// "largest" are the largest temporaries that live at the peak; first and last are the nests that touch them, and kind
+// is the kind of the first.
 #include "dialect/attributes.h"
 #include "passes/lower/step.h"
 
@@ -42,9 +44,10 @@ static void report_buffer(const struct anas_step *step, int buffer, struct anas_
 void anas_step_report(const struct anas_step *step, const struct anas_layout *layout, const char *name,
                       struct anas_strbuf *out) {
   const struct anas_lowering *l = step->lowering;
-  anas_strbuf_addf(
-      out, "{\"step\":\"%s\",\"nests\":%d,\"io_bytes\":%" PRId64 ",\"arena_bytes\":%" PRId64 ",\"live_bytes\":%" PRId64,
-      name, l->num_nests, layout->io_end, step->arena_bytes, step->live_bytes);
+  anas_strbuf_addf(out,
+                   "{\"step\":\"%s\",\"nests\":%d,\"recomputed\":%d,\"io_bytes\":%" PRId64 ",\"arena_bytes\":%" PRId64
+                   ",\"live_bytes\":%" PRId64,
+                   name, l->num_nests, step->recomputed, layout->io_end, step->arena_bytes, step->live_bytes);
   if (l->num_nests) {
     anas_strbuf_addf(out, ",\"peak\":{\"nest\":%d,\"kind\":", step->peak);
     anas_print_quoted(l->nests[step->peak]->kind, out);

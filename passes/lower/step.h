@@ -55,6 +55,7 @@ struct anas_step {
   int64_t
       live_bytes; // no plan needs less: the most that lives at one time, inputs, results and shape operands included
   int peak;       // the nest during which so much lives
+  int recomputed; // nests that compute again what was computed before
   int64_t shape_bytes, shape_address; // storage of shape operands (lowering.h)
   int *first_use, *last_use;          // per buffer with own storage: nests that touch it; -1: none
 };
@@ -76,6 +77,9 @@ void anas_step_fuse(struct anas_step *step);
 // Nests of horizontal ops over neighbouring tensors become one, which ends after update_bytes, or after a few MiB if
 // that is 0 (horizontal.c).
 anas_status anas_step_merge_horizontal(struct anas_step *step, int64_t update_bytes);
+// Values are computed again instead of kept until at most `limit` bytes live at one time, inputs and results included,
+// or nothing more can be gained (recompute.c). Before anas_step_reuse_in_place. Counts nests in step->recomputed.
+anas_status anas_step_recompute(struct anas_step *step, const struct anas_layout *layout, int64_t limit);
 // Outputs take over the storage of an input that dies in the same nest and is read where the output is written.
 void anas_step_reuse_in_place(struct anas_step *step);
 // Gives every temporary its address (plan.c). ANAS_INTERNAL if a nest reads what nobody has written.
@@ -105,6 +109,7 @@ bool anas_nest_writes(const struct anas_lowering *l, const struct anas_nest *nes
 struct anas_lower_options {
   bool no_fusion, no_merging, no_reuse;
   int64_t update_bytes;       // of gradients an optimizer launch takes at least; 0: a few MiB
+  int64_t memory_limit;       // bytes of arena and parameters; 0: none. ANAS_NO_MEMORY if the step cannot fit
   struct anas_strbuf *report; // gets the memory plan as JSON; null: not wanted
 };
 anas_status anas_lower_to_kernels_with(MlirModule module, const struct anas_lower_options *options);

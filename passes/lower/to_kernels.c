@@ -26,11 +26,17 @@ struct stage {
   int64_t arena_bytes;
 };
 
+static void clear_calls(struct stage *stage, int s) {
+  for (int i = 0; i < stage->num_calls[s]; i++)
+    anas_kernel_function_deinit(&stage->calls[s][i]);
+  free(stage->calls[s]);
+  stage->calls[s] = NULL;
+  stage->num_calls[s] = 0;
+}
+
 static void stage_deinit(struct stage *stage) {
   for (int s = 0; s < stage->num_steps; s++) {
-    for (int i = 0; i < stage->num_calls[s]; i++)
-      anas_kernel_function_deinit(&stage->calls[s][i]);
-    free(stage->calls[s]);
+    clear_calls(stage, s);
     anas_step_deinit(&stage->step[s]);
   }
   anas_layout_deinit(&stage->layout);
@@ -50,12 +56,10 @@ static MlirOperation find_function(MlirModule module, const char *name) {
   return (MlirOperation){0};
 }
 
-static anas_status lower_step(struct stage *stage, int s, const struct anas_lower_options *options) {
+// In-place reuse, kernel functions, addresses: everything after the nests are what they are.
+static anas_status finish_step(struct stage *stage, int s, const struct anas_lower_options *options) {
   struct anas_step *step = &stage->step[s];
   struct anas_lowering *l = step->lowering;
-  anas_step_remove_dead(step);
-  if (!options->no_fusion) anas_step_fuse(step);
-  if (!options->no_merging) ANAS_RETURN_IF_ERROR(anas_step_merge_horizontal(step, options->update_bytes));
   if (!options->no_reuse) anas_step_reuse_in_place(step);
   stage->calls[s] = anas_calloc((size_t)l->num_nests, sizeof *stage->calls[s]);
   for (int n = 0; n < l->num_nests; n++) {
@@ -66,7 +70,65 @@ static anas_status lower_step(struct stage *stage, int s, const struct anas_lowe
     int64_t bytes = anas_shape_elements(&call->shape) * anas_element_bytes(call->shape.element);
     if (call->shape.rank && bytes > step->shape_bytes) step->shape_bytes = bytes;
   }
-  ANAS_RETURN_IF_ERROR(anas_step_plan(step, &stage->layout));
+  return anas_step_plan(step, &stage->layout);
+}
+
+static int *save_aliases(const struct anas_lowering *l) {
+  int *aliases = anas_calloc((size_t)l->num_buffers, sizeof *aliases);
+  for (int b = 0; b < l->num_buffers; b++)
+    aliases[b] = l->buffers[b]->alias;
+  return aliases;
+}
+
+// Finishes the step in an arena of at most `limit` bytes. How much in-place reuse saves is known afterwards, so that it
+// is undone and more is recomputed while that is not enough. *out_first, *out_smallest: the arena without
+// recomputation, the smallest one seen.
+static anas_status fit_step(struct stage *stage, int s, const struct anas_lower_options *options, int64_t limit,
+                            int64_t *out_first, int64_t *out_smallest) {
+  struct anas_step *step = &stage->step[s];
+  struct anas_lowering *l = step->lowering;
+  int64_t target = INT64_MAX, smallest = INT64_MAX;
+  for (;;) {
+    int before = step->recomputed;
+    if (target != INT64_MAX) ANAS_RETURN_IF_ERROR(anas_step_recompute(step, &stage->layout, target));
+    ANAS_RETURN_IF_ERROR(anas_step_find_lives(step, &stage->layout));
+    int64_t live = step->live_bytes;
+    int *aliases = save_aliases(l);
+    anas_status status = finish_step(stage, s, options);
+    bool again = status == ANAS_OK && step->arena_bytes > limit && (target == INT64_MAX || step->recomputed > before);
+    if (target == INT64_MAX) *out_first = step->arena_bytes;
+    if (step->arena_bytes < smallest) smallest = step->arena_bytes;
+    for (int b = 0; b < l->num_buffers && again; b++)
+      l->buffers[b]->alias = aliases[b];
+    free(aliases);
+    ANAS_RETURN_IF_ERROR(status);
+    if (!again) break;
+    clear_calls(stage, s);
+    // What lives now, less what the plan is over the limit.
+    target = live - (step->arena_bytes - limit);
+  }
+  *out_smallest = smallest;
+  return ANAS_OK;
+}
+
+static anas_status lower_step(struct stage *stage, int s, const struct anas_lower_options *options) {
+  struct anas_step *step = &stage->step[s];
+  anas_step_remove_dead(step);
+  if (!options->no_fusion) anas_step_fuse(step);
+  if (!options->no_merging) ANAS_RETURN_IF_ERROR(anas_step_merge_horizontal(step, options->update_bytes));
+  if (!options->memory_limit) {
+    ANAS_RETURN_IF_ERROR(finish_step(stage, s, options));
+  } else {
+    int64_t first = 0, smallest = 0, params = stage->layout.params_bytes;
+    ANAS_RETURN_IF_ERROR(fit_step(stage, s, options, options->memory_limit - params, &first, &smallest));
+    if (step->arena_bytes + params > options->memory_limit)
+      return anas_fail(
+          ANAS_NO_MEMORY,
+          "@%s needs %.1f MB, %.1f MB if it computes again what it can (%.1f MB are parameters and optimizer "
+          "state); the memory limit leaves %.1f MB; use a smaller batch",
+          step_names[s], (double)(first + params) / 1e6, (double)(smallest + params) / 1e6, (double)params / 1e6,
+          (double)options->memory_limit / 1e6);
+  }
   if (step->arena_bytes > stage->arena_bytes) stage->arena_bytes = step->arena_bytes;
   return ANAS_OK;
 }
@@ -291,7 +353,9 @@ static anas_status write_report(const struct anas_strbuf *report, const char *pa
 static anas_status run(MlirModule module, const struct anas_pass_options *options) {
   struct anas_strbuf report = {0};
   const char *path = anas_option_string(options, "memory-report");
-  struct anas_lower_options lower = {.report = *path ? &report : NULL};
+  int64_t limit = anas_option_int(options, "memory-limit");
+  if (limit < 0) return anas_fail(ANAS_INVALID, "option 'memory-limit' must not be negative");
+  struct anas_lower_options lower = {.memory_limit = limit, .report = *path ? &report : NULL};
   anas_status status = anas_lower_to_kernels_with(module, &lower);
   if (status == ANAS_OK && *path) status = write_report(&report, path);
   anas_strbuf_deinit(&report);
@@ -299,6 +363,8 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
 }
 
 static const struct anas_pass_option kernels_options[] = {
+    {"memory-limit", ANAS_OPTION_INT, "0",
+     "bytes of arena and parameters; values are computed again instead of kept until the step fits; 0: no limit"},
     {"memory-report", ANAS_OPTION_STRING, "", "file for the memory plan as JSON; -: standard output"},
     {0},
 };

@@ -37,3 +37,20 @@ run() { # model, cache
 run cnn "$scratch/cache"
 run cnn "$scratch/cache"
 run resnet18 "$ANAS_CACHE_DIR"
+
+# Under a limit values are computed again instead of kept: the same losses in less memory; an error if that cannot be.
+jq -s '[.[0].planned_bytes, .[-1].train_loss, .[-1].val_loss]' "$scratch/run.json" >"$scratch/free.json"
+train() {
+  anas-train "$scratch/resnet18.mlir" --dataset fashion-mnist --limit 256 --validation 128 --batch 128 --max-steps 1 "$@"
+}
+train --memory-limit 300M --json >"$scratch/run.json"
+jq -s -e '.[-1].peak_bytes <= 300 * 1024 * 1024' "$scratch/run.json" >/dev/null || fail "limit: $(cat "$scratch/run.json")"
+jq -s '[.[0].planned_bytes, .[-1].train_loss, .[-1].val_loss]' "$scratch/run.json" |
+  jq -e --slurpfile free "$scratch/free.json" '.[0] < $free[0][0] and .[1:] == $free[0][1:]' >/dev/null ||
+  fail "limit: not less memory or other results: $(cat "$scratch/free.json" "$scratch/run.json")"
+refuse() { # limit, text
+  if train --memory-limit "$1" >"$scratch/out" 2>"$scratch/err"; then fail "--memory-limit $1 is enough?"; fi
+  grep -q "$2" "$scratch/err" || fail "--memory-limit $1: $(cat "$scratch/err")"
+}
+refuse 150M 'if it computes again what it can .* the memory limit leaves [0-9.]* MB; use a smaller batch'
+refuse 10M 'the process needs 80.0 MB'

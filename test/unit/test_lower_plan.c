@@ -141,6 +141,37 @@ static void no_live_buffer_is_overwritten(void **state) {
   }
 }
 
+// As little as recomputation reaches: values come from copies of nests, everything stays in order.
+static void recomputed_values_are_not_overwritten(void **state) {
+  (void)state;
+  const char *const networks[] = {fixture_cnn, fixture_mlp, fixture_attention};
+  for (int i = 0; i < 3; i++)
+    for (int bits = 0; bits < 4; bits++) {
+      MlirContext context = anas_context_create(false);
+      MlirModule module;
+      if (fixture_train_step(context, networks[i], &module) != ANAS_OK) fail_msg("%s", anas_error_message());
+      struct anas_layout layout;
+      struct anas_step step;
+      assert_int_equal(anas_layout_read(fixture_function(module, 0), &layout), ANAS_OK);
+      assert_int_equal(anas_step_read(fixture_function(module, 0), &layout, &step), ANAS_OK);
+      struct anas_lower_options options = {.no_fusion = bits & 1, .no_reuse = true, .update_bytes = bits & 2 ? 256 : 0};
+      assert_int_equal(fixture_transform(&step, &options), ANAS_OK);
+      assert_int_equal(anas_step_find_lives(&step, &layout), ANAS_OK);
+      int64_t before = step.live_bytes;
+      assert_int_equal(anas_step_recompute(&step, &layout, 0), ANAS_OK);
+      assert_true(step.live_bytes <= before);
+      if (!i) assert_true(step.recomputed > 0 && step.live_bytes < before);
+      anas_step_reuse_in_place(&step);
+      assert_int_equal(anas_step_plan(&step, &layout), ANAS_OK);
+      const char *wrong = check_plan(&step, &layout);
+      if (wrong) fail_msg("network %d: %s", i, wrong);
+      anas_step_deinit(&step);
+      anas_layout_deinit(&layout);
+      mlirModuleDestroy(module);
+      mlirContextDestroy(context);
+    }
+}
+
 // What training and inference of every network of the zoo need is close to what lives at one time.
 static void zoo_plans_are_tight(void **state) {
   (void)state;
@@ -210,6 +241,7 @@ static void checker_finds_overlap(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(no_live_buffer_is_overwritten),
+      cmocka_unit_test(recomputed_values_are_not_overwritten),
       cmocka_unit_test(zoo_plans_are_tight),
       cmocka_unit_test(checker_finds_overlap),
   };

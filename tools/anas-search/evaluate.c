@@ -25,7 +25,8 @@
 
 struct reporter {
   int fd;
-  double last; // time of the last progress line
+  int64_t memory_limit; // bytes of this process
+  double last;          // time of the last progress line
   // Where training that is cut off goes on; null: nothing is kept.
   struct anas_program *program;
   const char *checkpoint;
@@ -152,6 +153,8 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
       .weight_decay = o->weight_decay,
       .threads = team > 1 ? team : 1,
   };
+  ANAS_RETURN_IF_ERROR(
+      anas_memory_budget(reporter->memory_limit, anas_dataset_bytes(search->dataset), &compile.memory_limit));
   struct anas_program_image image = {0};
   ANAS_RETURN_IF_ERROR(anas_compile(module, &compile, &image));
   out->compile_seconds = image.compile_seconds;
@@ -207,8 +210,8 @@ static anas_status evaluate(struct search *search, int64_t number, struct report
   return status;
 }
 
-void evaluate_trial(struct search *search, int64_t number, int fd) {
-  struct reporter reporter = {.fd = fd};
+void evaluate_trial(struct search *search, int64_t number, int64_t memory_limit, int fd) {
+  struct reporter reporter = {.fd = fd, .memory_limit = memory_limit};
   struct outcome outcome = {.result = {.val_accuracy = NAN, .val_loss = NAN, .train_loss = NAN}};
   outcome.compile_seconds = outcome.result.images_per_second = NAN;
   anas_status status = evaluate(search, number, &reporter, &outcome);

@@ -203,7 +203,8 @@ void trial_isolate(int64_t memory_bytes, int64_t disk_bytes);
 // Does what ANAS_TEST_FAULT asks of this trial (faults.c).
 anas_status trial_fault(const struct search *search, int64_t number);
 // Runs in the child (evaluate.c): reads the candidate, trains, writes JSON lines to fd. Never returns.
-__attribute__((noreturn)) void evaluate_trial(struct search *search, int64_t number, int fd);
+__attribute__((noreturn)) void evaluate_trial(struct search *search, int64_t number, int64_t memory_limit /* bytes */,
+                                              int fd);
 
 // ---- output
 

@@ -59,7 +59,7 @@ __attribute__((noreturn)) static void child(struct search *search, int64_t numbe
   dup2(output, STDOUT_FILENO);
   dup2(output, STDERR_FILENO);
   trial_isolate(limit, search->options.disk_limit);
-  evaluate_trial(search, number, fd);
+  evaluate_trial(search, number, limit, fd);
 }
 
 anas_status trial_start(struct search *search, int64_t number, struct trial_process *out) {

@@ -43,7 +43,8 @@ static anas_status open_dataset(const struct options *options, MlirModule module
   return anas_dataset_open(options->dataset, &dataset, out);
 }
 
-static anas_status compile_host(const struct options *options, MlirModule module, struct anas_program_image *out) {
+static anas_status compile_host(const struct session *session, MlirModule module, struct anas_program_image *out) {
+  const struct options *options = session->options;
   struct anas_compile_report report = {0};
   struct anas_compile_options compile_options = {
       .batch = options->batch,
@@ -56,6 +57,9 @@ static anas_status compile_host(const struct options *options, MlirModule module
       .tune = options->tune,
       .report = options->compile_report ? &report : NULL,
   };
+  if (options->memory_limit)
+    ANAS_RETURN_IF_ERROR(anas_memory_budget((int64_t)options->memory_limit, anas_dataset_bytes(session->dataset),
+                                            &compile_options.memory_limit));
   ANAS_RETURN_IF_ERROR(anas_compile(module, &compile_options, out));
   if (!options->compile_report) return ANAS_OK;
   anas_status status = anas_compile_report_write(&report, options->model, options->report_path);
@@ -83,7 +87,7 @@ static anas_status prepare(struct session *session) {
     // The data first: a wrong folder is found before any time goes into compilation.
     status = open_dataset(options, module, &session->dataset);
     if (status == ANAS_OK)
-      status = session->device ? compile_device(options, module, &program) : compile_host(options, module, &image);
+      status = session->device ? compile_device(options, module, &program) : compile_host(session, module, &image);
     mlirModuleDestroy(module);
   }
   anas_diagnostics_detach(diagnostics);

@@ -52,6 +52,8 @@ static const char help[] =
     "  --compile-report[=FILE]\n"
     "                       where compile time went, by kernel function: JSON, to standard output without FILE\n"
     "  --tune               measure alternative plans of contractions first and keep the fastest in the cache\n"
+    "  --memory-limit SIZE  compute values again instead of keeping them until the process needs at most this\n"
+    "                       much: 512M, 4G; an error if that is not enough (cpu only)\n"
     "  --no-cache           compile everything, keep nothing (cache: $ANAS_CACHE_DIR)\n"
     "  --reference          stock loop lowering instead of our kernels: slow, for comparison\n"
     "  --profile            after training, time each kernel function on one thread beside the FMA peak\n"
@@ -91,6 +93,7 @@ enum {
   THREADS,
   COMPILE_REPORT,
   TUNE,
+  MEMORY_LIMIT,
   NO_CACHE,
   NO_WINOGRAD,
   REFERENCE,
@@ -126,6 +129,7 @@ static const struct option flags[] = {
     {"threads", required_argument, NULL, THREADS},
     {"compile-report", optional_argument, NULL, COMPILE_REPORT},
     {"tune", no_argument, NULL, TUNE},
+    {"memory-limit", required_argument, NULL, MEMORY_LIMIT},
     {"no-cache", no_argument, NULL, NO_CACHE},
     {"no-winograd", no_argument, NULL, NO_WINOGRAD},
     {"reference", no_argument, NULL, REFERENCE},
@@ -174,6 +178,7 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
     o->report_path = text;
     return ANAS_OK;
   case TUNE: o->tune = true; return ANAS_OK;
+  case MEMORY_LIMIT: return anas_parse_bytes("--memory-limit", text, &o->memory_limit);
   case NO_CACHE: o->no_cache = true; return ANAS_OK;
   case NO_WINOGRAD: o->no_winograd = true; return ANAS_OK;
   case REFERENCE: o->reference = true; return ANAS_OK;
@@ -198,6 +203,7 @@ static anas_status check(const struct options *o) {
   if (o->tune && (o->no_cache || o->reference))
     return anas_fail(ANAS_INVALID, "--tune keeps its results in the cache of our kernels: not with --%s",
                      o->no_cache ? "no-cache" : "reference");
+  if (o->on_device && o->memory_limit) return anas_fail(ANAS_UNSUPPORTED, "--memory-limit is about --device cpu");
   if (o->precision && !o->on_device) return anas_fail(ANAS_INVALID, "--precision is about --device cuda and ptxsim");
   if (o->eval_only && !o->weights) return anas_fail(ANAS_INVALID, "--eval-only needs --weights FILE");
   if (o->resume && !o->save) return anas_fail(ANAS_INVALID, "--resume needs --save FILE, the file to continue from");

@@ -20,6 +20,7 @@ struct options {
   bool on_device;          // --device is not cpu
   bool resume, json, eval_only, augment, no_shuffle, no_cache, no_winograd, reference, profile, cosine;
   int64_t epochs, max_steps, batch, seed, limit, validation, threads;
+  uint64_t memory_limit; // bytes of the process; 0: none
   double learning_rate, warmup, momentum, weight_decay;
 };
 

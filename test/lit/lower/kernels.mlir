@@ -30,7 +30,7 @@
 // The memory plan: what lives at the peak, its largest temporaries first.
 // RUN: anas-opt %s --anas-train-step=batch=4 --anas-to-kernels=memory-report=%t.json -o /dev/null
 // RUN: FileCheck %s --input-file=%t.json --check-prefix=PLAN
-// PLAN: {"params_bytes":{{[0-9]+}},"arena_bytes":[[ARENA:[0-9]+]],"steps":[{"step":"train_step","nests":{{[0-9]+}},
+// PLAN: {"params_bytes":{{[0-9]+}},"arena_bytes":[[ARENA:[0-9]+]],"steps":[{"step":"train_step","nests":{{[0-9]+}},"recomputed":0,
 // PLAN-SAME: "arena_bytes":[[ARENA]],"live_bytes":{{[0-9]+}},"peak":{"nest":{{[0-9]+}},"kind":"{{[a-z_+]+}}"},
 // PLAN-SAME: "largest":[{"bytes":{{[0-9]+}},"address":{{[0-9]+}},"first":{{[0-9]+}},"last":{{[0-9]+}},"kind":"{{[a-z_+]+}}","type":"memref<{{[0-9a-z]+}}>"}
 // PLAN-SAME: {"step":"infer",
