@@ -269,8 +269,8 @@ static void emit_range(struct anas_emitter *e, struct anas_place place) {
   if (plan->fetch_parts > 0) {
     e->share = anas_fetch_share(e, digit);
     place.next = next_a(e, place.a, scope.iv, digit);
-    if (plan->fetch_b_parts > 0) e->next_b = next_b(e, place.b, scope.iv, digit);
   }
+  if (plan->fetch_b_parts > 0) e->next_b = next_b(e, place.b, scope.iv, digit);
   for (int i = 0; i < plan->num_outer; i++)
     place = enter_level(e, place, &plan->outer[i], digit[i]);
   MlirValue first, last;
