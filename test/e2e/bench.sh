@@ -74,7 +74,7 @@ expect "$scratch/data" '.[1].images_per_second_with_data > 0'
 
 # The team, and children.
 anas-bench threads >"$scratch/threads"
-expect "$scratch/threads" '.[1] | .bench == "threads" and .fork_join_us > 0 and .fork_join_p10_us <= .fork_join_p90_us
+expect "$scratch/threads" '.[1] | .bench == "threads" and .share_us > 0 and .empty_us > 0 and .fork_join_p10_us <= .fork_join_p90_us
   and .shares_taken_by_others >= 0 and .shares_taken_by_others <= 1'
 anas-bench child resnet18 --input 8x8x3 --classes 10 --batch 2 --children 3 --seed 1 >"$scratch/child"
 expect "$scratch/child" '.[-1] | .bench == "child-summary" and .children + .infeasible == 3 and .cache_hit_rate > 0.5
