@@ -126,6 +126,10 @@ static void emit_patch(struct emitter *e, MlirValue number, MlirValue row) {
   to = anas_address_step(code, to, vectors.iv, 1);
   MlirValue in[ANAS_WINOGRAD_POINTS], out[ANAS_WINOGRAD_POINTS];
   load_patch(e, &tile, from, in);
+  // What the next tile of the row reads that this one does not.
+  for (int r = 0; r < p->patch; r++)
+    for (int c = 2; c < p->patch; c++)
+      anas_code_prefetch(code, e->x, anas_address_offset(from, r * conv->x_row + (c + p->m) * conv->x_col), false);
   anas_winograd_transform(code, anas_winograd_input_matrix(p->m), false, in, out);
   for (int i = 0; i < p->points; i++)
     anas_code_vector_store(code, out[i], e->v, anas_address_offset(to, i * p->v_point), p->lanes);
@@ -165,6 +169,10 @@ static void emit_results(struct emitter *e, MlirValue number, MlirValue row, Mli
   MlirValue in[ANAS_WINOGRAD_POINTS], out[ANAS_WINOGRAD_POINTS];
   for (int i = 0; i < p->points; i++)
     in[i] = anas_code_vector_load(code, e->m, anas_address_offset(from, i * p->m_point), e->vector, p->lanes);
+  // What the next tile of the row writes.
+  for (int r = 0; r < p->m; r++)
+    for (int c = 0; c < p->m; c++)
+      anas_code_prefetch(code, e->y, anas_address_offset(to, r * conv->y_row + (c + p->m) * conv->y_col), true);
   anas_winograd_transform(code, anas_winograd_output_matrix(p->m), false, in, out);
   for (int r = 0; r < p->m; r++)
     for (int c = 0; c < p->m; c++)
@@ -173,6 +181,9 @@ static void emit_results(struct emitter *e, MlirValue number, MlirValue row, Mli
 }
 
 // ---- products
+
+// Channels summed at a time: long sums in one register would lose accuracy, and their U the first-level cache.
+#define CHUNK 128
 
 // M of one feature tile and point: rows [0, end) of V in whole register tiles. Rows behind the last tile hold anything,
 // and so do their results, which nobody reads.
@@ -192,6 +203,16 @@ static void emit_products(struct emitter *e, struct anas_address v, struct anas_
       .c_row = conv->lane,
       .unroll = 2,
   };
+  struct anas_code_scope chunks = {0};
+  MlirValue steps = constant(e, conv->channels);
+  bool cut = conv->channels > CHUNK;
+  if (cut) {
+    chunks = anas_code_for(code, (MlirValue){0}, steps, CHUNK, 0, NULL);
+    v = anas_address_step(code, v, chunks.iv, 1);
+    u = anas_address_step(code, u, chunks.iv, conv->lane);
+    steps = anas_code_min(code, anas_code_binary(code, "arith.subi", steps, chunks.iv), constant(e, CHUNK));
+    product.add = anas_code_compare(code, false, ANAS_CMPI_SGT, chunks.iv, constant(e, 0));
+  }
   struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, end, p->rows, 0, NULL);
   v = anas_address_step(code, v, scope.iv, conv->channels);
   m = anas_address_step(code, m, scope.iv, conv->lane);
@@ -199,9 +220,10 @@ static void emit_products(struct emitter *e, struct anas_address v, struct anas_
   for (int first = 0; first < vectors; first += product.vectors) {
     product.vectors = vectors - first < 2 ? 1 : 2;
     anas_winograd_multiply(code, &product, v, anas_address_offset(u, (int64_t)first * p->lanes),
-                           anas_address_offset(m, (int64_t)first * p->lanes), constant(e, conv->channels));
+                           anas_address_offset(m, (int64_t)first * p->lanes), steps);
   }
   anas_code_end(code, &scope, 0, NULL);
+  if (cut) anas_code_end(code, &chunks, 0, NULL);
 }
 
 // Work item: a group of tiles, everything but the filters.

@@ -33,8 +33,8 @@ struct anas_winograd_product {
   int rows, vectors;
   MlirValue a, b, c; // flat memrefs
   int64_t a_row, a_step, b_step, c_row;
-  int unroll; // divides the number of steps
-  bool add;   // to what is in C
+  int unroll;    // divides the number of steps
+  MlirValue add; // i1: to what is in C; null: never
 };
 int anas_winograd_rows(const struct anas_cpu_target *target); // of a register tile with two vectors
 void anas_winograd_multiply(struct anas_code *code, const struct anas_winograd_product *product, struct anas_address a,

@@ -3,6 +3,7 @@
 #include "passes/cpu/contraction.h"
 #include "passes/cpu/winograd.h"
 
+#include <math.h>
 #include <mlir-c/BuiltinAttributes.h>
 #include <stdlib.h>
 
@@ -142,13 +143,20 @@ bool anas_winograd_conv_read(const struct anas_cpu_nest *nest, int lanes, struct
 // ---- choice
 
 #define LINE 16
-#define GROUP_BYTES (1 << 20) // V and M of a group: half of a second-level cache
-#define MIN_GROUP 4           // register tiles
-#define MIN_MACS 1e7          // smaller convolutions are not worth the code
+#define MIN_MACS 1e7 // smaller convolutions are not worth the code
+
+// Register tiles of a group. One would leave too little work for each U that is read; more than three only make V
+// larger.
+#define MIN_GROUP 2
+#define MAX_GROUP 3
+#define GROUP_BYTES (1 << 20)    // V and M of a group: half of a second-level cache
+#define STAGED_BYTES (128 << 20) // V and M of all tiles: what a step may need in addition
 
 // Cycles of a thread. The constants are measured: a transformed vector of all points costs about 5 cycles a point with
-// its loads and stores, and what does not fit the second-level cache comes and goes at about 6 bytes a cycle.
+// its loads and stores. U arrives at about 9 bytes a cycle while the products run; what the other parts hand on comes
+// and goes at about 6.
 #define POINT_CYCLES 5.0
+#define FETCH_BYTES 9.0
 #define CYCLE_BYTES 6.0
 #define PRODUCT_RATE 0.85 // of the multiply-add peak
 #define DIRECT_RATE 0.92
@@ -189,18 +197,20 @@ static double plan_size(struct anas_winograd_plan *p, int m) {
   p->tiles = c->examples * p->tiles_y * p->tiles_x;
   p->feature_tiles = c->features / c->lane;
   double bytes = 4.0 * p->points, u = bytes * (double)(c->channels * c->features);
-  int64_t most = GROUP_BYTES / (4 * (int64_t)p->points * (c->channels + c->lane)) / p->rows * p->rows;
-  double staged = u + bytes * 2 * (double)p->tiles * (double)(c->channels + c->features), fused = 0;
-  p->fused = most >= MIN_GROUP * p->rows || (most > 0 && most >= p->tiles);
-  if (p->fused) {
-    // As many groups as the threads of a small machine share evenly.
-    int64_t groups = round_up((p->tiles + most - 1) / most, 4);
-    p->group = round_up((p->tiles + groups - 1) / groups, p->rows);
-    fused = u * (double)((p->tiles + p->group - 1) / p->group);
-    p->fused = fused < staged;
+  double all = bytes * (double)p->tiles * (double)(c->channels + c->features);
+  int64_t fit = GROUP_BYTES / (4 * (int64_t)p->points * (c->channels + c->lane)) / p->rows;
+  p->fused = fit >= MIN_GROUP || all > STAGED_BYTES;
+  if (!p->fused) {
+    p->group = round_up(p->tiles, p->rows);
+    return product_cycles(p) + transform_cycles(p) + (u + 2 * all) / CYCLE_BYTES;
   }
-  if (!p->fused) p->group = round_up(p->tiles, p->rows);
-  return product_cycles(p) + transform_cycles(p) + (p->fused ? fused : staged) / CYCLE_BYTES;
+  if (fit == 0) return INFINITY;
+  // As many groups as the threads of a small machine share evenly.
+  int64_t most = (fit < MAX_GROUP ? fit : MAX_GROUP) * p->rows;
+  int64_t groups = round_up((p->tiles + most - 1) / most, 4);
+  p->group = round_up((p->tiles + groups - 1) / groups, p->rows);
+  double fetch = u * (double)((p->tiles + p->group - 1) / p->group) / FETCH_BYTES;
+  return fmax(product_cycles(p), fetch) + transform_cycles(p);
 }
 
 bool anas_winograd_plan(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
@@ -213,7 +223,8 @@ bool anas_winograd_plan(const struct anas_cpu_nest *nest, const struct anas_cpu_
   struct anas_winograd_plan small = plan, large = plan;
   double small_cycles = plan_size(&small, 2), large_cycles = plan_size(&large, 4);
   plan = small_cycles < large_cycles ? small : large;
-  if ((small_cycles < large_cycles ? small_cycles : large_cycles) > limit && !always) return false;
+  double cycles = fmin(small_cycles, large_cycles);
+  if (cycles > limit && (!always || isinf(cycles))) return false;
   set_layout(&plan);
   *out = plan;
   return true;

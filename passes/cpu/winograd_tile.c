@@ -47,7 +47,7 @@ static MlirValue scale(struct anas_code *code, MlirValue value, double factor) {
   return anas_code_binary(code, "arith.mulf", value, anas_code_splat_f32(code, lanes, factor));
 }
 
-// Sum of factor[i] * value[i * stride]: the terms of factor 1 or -1 first, then multiply-adds.
+// Sum of factor[i] * value[i * stride]: the terms of factor 1 or -1 first, then multiply-adds. Null: no terms.
 static MlirValue combine(struct anas_code *code, int num, const double *factor, const MlirValue *value, int stride) {
   MlirValue sum = {0}, negative = {0};
   for (int i = 0; i < num; i++) {
@@ -67,20 +67,50 @@ static MlirValue combine(struct anas_code *code, int num, const double *factor, 
   return sum;
 }
 
+struct factors {
+  int rows, cols;
+  double at[ANAS_WINOGRAD_PATCH][ANAS_WINOGRAD_PATCH];
+};
+
+// Whether rows r and r + 1 differ by signs only, in some columns: points a and -a.
+static bool is_pair(const struct factors *f, int r) {
+  bool differ = false;
+  for (int c = 0; c < f->cols; c++) {
+    if (r + 1 == f->rows || fabs(f->at[r][c]) != fabs(f->at[r + 1][c])) return false;
+    differ = differ || f->at[r][c] != f->at[r + 1][c];
+  }
+  return differ;
+}
+
+// out[r * out_stride] = row r of the factors times the column at in.
+static void multiply_column(struct anas_code *code, const struct factors *f, const MlirValue *in, int in_stride,
+                            MlirValue *out, int out_stride) {
+  for (int r = 0; r < f->rows; r++) {
+    if (!is_pair(f, r)) {
+      out[r * out_stride] = combine(code, f->cols, f->at[r], in, in_stride);
+      continue;
+    }
+    double same[ANAS_WINOGRAD_PATCH] = {0}, opposite[ANAS_WINOGRAD_PATCH] = {0};
+    for (int c = 0; c < f->cols; c++)
+      *(f->at[r][c] == f->at[r + 1][c] ? &same[c] : &opposite[c]) = f->at[r][c];
+    MlirValue a = combine(code, f->cols, same, in, in_stride), b = combine(code, f->cols, opposite, in, in_stride);
+    out[r * out_stride] = anas_code_binary(code, "arith.addf", a, b);
+    out[(r + 1) * out_stride] = anas_code_binary(code, "arith.subf", a, b);
+    r++;
+  }
+}
+
 void anas_winograd_transform(struct anas_code *code, const struct anas_winograd_matrix *matrix, bool transposed,
                              const MlirValue *in, MlirValue *out) {
-  int rows = transposed ? matrix->cols : matrix->rows, cols = transposed ? matrix->rows : matrix->cols;
-  double factor[ANAS_WINOGRAD_PATCH][ANAS_WINOGRAD_PATCH];
-  for (int r = 0; r < rows; r++)
-    for (int c = 0; c < cols; c++)
-      factor[r][c] = transposed ? matrix->at[c][r] : matrix->at[r][c];
+  struct factors f = {transposed ? matrix->cols : matrix->rows, transposed ? matrix->rows : matrix->cols, {{0}}};
+  for (int r = 0; r < f.rows; r++)
+    for (int c = 0; c < f.cols; c++)
+      f.at[r][c] = transposed ? matrix->at[c][r] : matrix->at[r][c];
   MlirValue half[ANAS_WINOGRAD_POINTS]; // M in: rows x cols
-  for (int c = 0; c < cols; c++)
-    for (int r = 0; r < rows; r++)
-      half[r * cols + c] = combine(code, cols, factor[r], in + c, cols);
-  for (int r = 0; r < rows; r++)
-    for (int s = 0; s < rows; s++)
-      out[r * rows + s] = combine(code, cols, factor[s], half + r * cols, 1);
+  for (int c = 0; c < f.cols; c++)
+    multiply_column(code, &f, in + c, f.cols, half + c, f.cols);
+  for (int r = 0; r < f.rows; r++)
+    multiply_column(code, &f, half + r * f.cols, 1, out + r * f.rows, 1);
 }
 
 // ---- products
@@ -107,11 +137,22 @@ static void multiply_step(struct anas_code *code, const struct anas_winograd_pro
   }
 }
 
+static void store_tile(struct anas_code *code, const struct anas_winograd_product *p, struct anas_address c,
+                       const MlirValue *sum, bool add) {
+  int lanes = code->target->lanes;
+  MlirType type = anas_code_vector(lanes, code->f32);
+  for (int i = 0; i < p->rows * p->vectors; i++) {
+    struct anas_address at = anas_address_offset(c, i / p->vectors * p->c_row + (int64_t)(i % p->vectors) * lanes);
+    MlirValue value = sum[i];
+    if (add) value = anas_code_binary(code, "arith.addf", anas_code_vector_load(code, p->c, at, type, lanes), value);
+    anas_code_vector_store(code, value, p->c, at, lanes);
+  }
+}
+
 void anas_winograd_multiply(struct anas_code *code, const struct anas_winograd_product *p, struct anas_address a,
                             struct anas_address b, struct anas_address c, MlirValue steps) {
   int lanes = code->target->lanes, num = p->rows * p->vectors;
-  MlirType type = anas_code_vector(lanes, code->f32);
-  MlirValue sum[MAX_TILE];
+  MlirValue sum[MAX_TILE] = {{0}};
   for (int i = 0; i < num; i++)
     sum[i] = anas_code_splat_f32(code, lanes, 0);
   struct anas_code_scope scope = anas_code_for(code, (MlirValue){0}, steps, p->unroll, num, sum);
@@ -122,12 +163,15 @@ void anas_winograd_multiply(struct anas_code *code, const struct anas_winograd_p
   for (int u = 0; u < p->unroll; u++)
     multiply_step(code, p, anas_address_offset(at_a, u * p->a_step), anas_address_offset(at_b, u * p->b_step), sum);
   anas_code_end(code, &scope, num, sum);
-  for (int r = 0; r < p->rows; r++)
-    for (int v = 0; v < p->vectors; v++) {
-      struct anas_address at = anas_address_offset(c, r * p->c_row + (int64_t)v * lanes);
-      MlirValue result = anas_code_result(&scope, r * p->vectors + v);
-      if (p->add)
-        result = anas_code_binary(code, "arith.addf", anas_code_vector_load(code, p->c, at, type, lanes), result);
-      anas_code_vector_store(code, result, p->c, at, lanes);
-    }
+  for (int i = 0; i < num; i++)
+    sum[i] = anas_code_result(&scope, i);
+  if (mlirValueIsNull(p->add)) {
+    store_tile(code, p, c, sum, false);
+    return;
+  }
+  struct anas_code_scope branch = anas_code_if(code, p->add, true);
+  store_tile(code, p, c, sum, true);
+  anas_code_else(code, &branch);
+  store_tile(code, p, c, sum, false);
+  anas_code_end(code, &branch, 0, NULL);
 }
