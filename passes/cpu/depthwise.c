@@ -10,7 +10,7 @@
 
 #define FEW_MACS 100000.0 // not worth a second thread
 #define ENOUGH_RANGE 64
-#define UNROLLED 128 // products in the code of one tile
+#define UNROLLED 256 // products in the code of one tile
 #define FETCH_ELEMENTS ((int64_t)64 << 10)
 
 // ---- recognition
