@@ -127,6 +127,24 @@ head -n 20 "$scratch/order" >"$scratch/first"
 tail -n 20 "$scratch/order" | cmp - "$scratch/first" || fail "--no-shuffle: the second epoch has other batches"
 still --seed 1 | tail -n 20 | cmp -s - "$scratch/first" && fail "shuffled batches are those of --no-shuffle"
 
+# Two processes that compile the same network at once into one cache, and a third that finds everything there.
+usual_cache=${ANAS_CACHE_DIR-}
+export ANAS_CACHE_DIR="$scratch/shared"
+for run in 1 2; do
+  train --max-steps 3 --json >"$scratch/shared$run.json" &
+done
+wait
+train --max-steps 3 --json >"$scratch/shared3.json"
+ANAS_CACHE_DIR=$usual_cache
+jq -se 'any(.event == "compiled" and .cache_misses == 0)' "$scratch/shared3.json" >/dev/null ||
+  fail "compiled again: $(cat "$scratch/shared3.json")"
+for run in 1 2 3; do
+  losses "$scratch/shared$run.json" >"$scratch/shared$run.losses"
+  cmp "$scratch/shared1.losses" "$scratch/shared$run.losses" || fail "processes that share a cache differ"
+done
+[ -s "$scratch/shared1.losses" ] || fail "no losses"
+find "$scratch/shared" -name '*.anaso.*' | grep -q . && fail "temporary files are left in the cache"
+
 # Bad input.
 expect_error "does not exist" anas-train "$scratch/net.mlir" --dataset cifar10 --data "$scratch/nowhere"
 expect_error "unknown data set" anas-train "$scratch/net.mlir" --dataset imagenet

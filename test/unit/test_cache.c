@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -219,6 +220,42 @@ static void test_trim_removes_least_recently_used(void **state) {
   anas_cache_close(small);
 }
 
+// Another process trims and writes while this one reads: every answer is the right object or a miss, and entries that
+// are used stay.
+static void test_trim_in_another_process(void **state) {
+  struct fixture *fixture = *state;
+  char key[16][33];
+  for (int i = 0; i < 16; i++) {
+    char name[2] = {(char)('a' + i), 0};
+    make_key(name, key[i]);
+    put(fixture->cache, key[i], 5000, (char)('a' + i));
+  }
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (!pid) { // keeps at most 8 of the 16 entries, and puts back what it removed
+    struct anas_cache *small;
+    if (anas_cache_open(fixture->directory, 8 * 5300, &small) != ANAS_OK) _exit(1);
+    for (int round = 0; round < 300; round++) {
+      anas_cache_trim(small);
+      for (int i = round % 2; i < 16; i += 2)
+        put(small, key[i], 5000, (char)('a' + i));
+    }
+    anas_cache_trim(small);
+    anas_cache_close(small);
+    _exit(0);
+  }
+  int hits = 0, status = -1;
+  while (waitpid(pid, &status, WNOHANG) == 0)
+    for (int i = 0; i < 16; i++)
+      hits += holds(fixture->cache, key[i], 5000, (char)('a' + i));
+  assert_int_equal(status, 0);
+  assert_true(hits > 0);
+  int left = 0;
+  for (int i = 0; i < 16; i++)
+    left += holds(fixture->cache, key[i], 5000, (char)('a' + i));
+  assert_in_range(left, 1, 8);
+}
+
 static void test_directory_errors(void **state) {
   struct fixture *fixture = *state;
   char *path = anas_format("%s/file", fixture->directory);
@@ -238,6 +275,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_file_under_a_wrong_name, setup, teardown),
       cmocka_unit_test_setup_teardown(test_concurrent_writers, setup, teardown),
       cmocka_unit_test_setup_teardown(test_trim_removes_least_recently_used, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_trim_in_another_process, setup, teardown),
       cmocka_unit_test_setup_teardown(test_directory_errors, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

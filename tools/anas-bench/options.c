@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Command line of anas-bench.
+#include "passes/cpu/cpu.h"
 #include "runtime/support/nearest.h"
 #include "runtime/support/parse.h"
 #include "tools/anas-bench/bench.h"
@@ -30,7 +31,7 @@ static const char help[] =
     "  --batch N            images a step (default 128)\n"
     "\n"
     "Compilation and machine:\n"
-    "  --cpu NAME           generate code for this LLVM processor (default: this one)\n"
+    "  --cpu NAME           generate code for this LLVM processor, e.g. x86-64-v3 (default: native)\n"
     "  --threads N          threads (default: $ANAS_NUM_THREADS or all processors)\n"
     "  --no-cache           compile everything, keep nothing (cache: $ANAS_CACHE_DIR)\n"
     "  --no-winograd        3x3 convolutions by direct sums everywhere\n"
@@ -153,7 +154,7 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
   case INPUT: return parse_input(text, o);
   case CLASSES: return anas_parse_int("--classes", text, 1, INT32_MAX, &o->classes);
   case BATCH: return anas_parse_int("--batch", text, 1, 65536, &o->batch);
-  case CPU: o->cpu = text; return ANAS_OK;
+  case CPU: return anas_cpu_parse("--cpu", text, true, &o->cpu);
   case THREADS: return anas_parse_int("--threads", text, 1, 1024, &o->threads);
   case NO_CACHE: o->no_cache = true; return ANAS_OK;
   case NO_WINOGRAD: o->no_winograd = true; return ANAS_OK;
