@@ -214,17 +214,22 @@ static void emit_side(struct filter_emitter *e, const struct side *side, MlirVal
   to = anas_address_step(code, to, rows.iv, plan->dim[1].tiles * ANAS_PANEL);
   MlirValue tile;
   struct anas_address from = tile_row(e, side, panels.iv, anas_code_add(code, first, rows.iv), &tile);
-  struct anas_code_scope branch = {0};
+  struct anas_code_scope lanes = {0}, branch = {0};
+  if (e->lanes < ANAS_PANEL) {
+    lanes = anas_code_for(code, (MlirValue){0}, anas_code_index(code, ANAS_PANEL), e->lanes, 0, NULL);
+    from = anas_address_step(code, from, lanes.iv, 1);
+    to = anas_address_step(code, to, lanes.iv, 1);
+  }
   bool branches = dim->last < plan->m && dim->tiles > 1;
   if (branches)
     branch = anas_code_if(
         code, anas_code_compare(code, false, ANAS_CMPI_EQ, tile, anas_code_index(code, dim->tiles - 1)), true);
   for (int b = 0; b < 1 + branches; b++) {
-    for (int h = 0; h < ANAS_PANEL; h += e->lanes)
-      emit_tile_row(e, side, anas_address_offset(from, h), anas_address_offset(to, h), b == 0 ? dim->last : plan->m);
+    emit_tile_row(e, side, from, to, b == 0 ? dim->last : plan->m);
     if (branches && b == 0) anas_code_else(code, &branch);
   }
   if (branches) anas_code_end(code, &branch, 0, NULL);
+  if (e->lanes < ANAS_PANEL) anas_code_end(code, &lanes, 0, NULL);
   anas_code_end(code, &rows, 0, NULL);
   anas_code_end(code, &panels, 0, NULL);
 }
