@@ -3,6 +3,7 @@
 #include "runtime/weights.h"
 
 #include "runtime/support/file.h"
+#include "runtime/support/memory.h"
 #include "runtime/support/strbuf.h"
 
 #include <jansson.h>
@@ -46,20 +47,26 @@ anas_status anas_weights_save(const char *path, const struct anas_program_image 
   char *header = header_text(image, with_optimizer, metadata);
   if (!header)
     return anas_fail(ANAS_INTERNAL, "cannot describe the tensors of '%s' as JSON (a name is not UTF-8)", path);
-  struct anas_strbuf file = {0};
   size_t padded = (strlen(header) + 7) / 8 * 8; // data starts 8-byte aligned; spaces are allowed after the JSON
+  struct anas_strbuf start = {0};
   uint8_t size[8];
   for (int i = 0; i < 8; i++)
     size[i] = (uint8_t)((uint64_t)padded >> (8 * i));
-  anas_strbuf_add(&file, (const char *)size, sizeof size);
-  anas_strbuf_adds(&file, header);
-  while (file.size < sizeof size + padded)
-    anas_strbuf_add(&file, " ", 1);
+  anas_strbuf_add(&start, (const char *)size, sizeof size);
+  anas_strbuf_adds(&start, header);
+  while (start.size < sizeof size + padded)
+    anas_strbuf_add(&start, " ", 1);
+  // Tensors are written from where they are: a copy would double the memory of a large model.
+  struct anas_file_part *parts = anas_calloc((size_t)image->num_tensors + 1, sizeof *parts);
+  size_t count = 0;
+  parts[count++] = (struct anas_file_part){start.data, start.size};
   for (int t = 0; t < image->num_tensors; t++)
     if (is_saved(&image->tensors[t], with_optimizer))
-      anas_strbuf_add(&file, (const char *)params + image->tensors[t].offset, image->tensors[t].count * sizeof(float));
-  anas_status status = anas_file_write(path, file.data, file.size);
-  anas_strbuf_deinit(&file);
+      parts[count++] = (struct anas_file_part){(const char *)params + image->tensors[t].offset,
+                                               image->tensors[t].count * sizeof(float)};
+  anas_status status = anas_file_write_parts(path, parts, count);
+  free(parts);
+  anas_strbuf_deinit(&start);
   free(header);
   return status;
 }
@@ -136,43 +143,31 @@ static anas_status find_tensor(const struct checkpoint *checkpoint, const char *
   return ANAS_OK;
 }
 
+// Into params; null: only looks whether everything is there.
 static anas_status load_tensors(const struct checkpoint *checkpoint, const char *path,
                                 const struct anas_program_image *image, char *params, bool *out_optimizer) {
-  *out_optimizer = true;
+  bool has_optimizer = true;
   for (int t = 0; t < image->num_tensors; t++) {
     const struct anas_tensor *tensor = &image->tensors[t];
     const char *data;
     ANAS_RETURN_IF_ERROR(find_tensor(checkpoint, path, tensor, &data));
-    if (data) {
-      memcpy(params + tensor->offset, data, tensor->count * sizeof(float));
-    } else if (tensor->role == ANAS_TENSOR_OPTIMIZER) {
-      *out_optimizer = false;
-    } else {
+    if (!data && tensor->role != ANAS_TENSOR_OPTIMIZER)
       return anas_fail(ANAS_INVALID, "'%s' has no tensor '%s', which the model needs", path, tensor->name);
-    }
+    has_optimizer &= data != NULL;
+    if (data && params) memcpy(params + tensor->offset, data, tensor->count * sizeof(float));
   }
+  *out_optimizer = has_optimizer;
   return ANAS_OK;
 }
 
 anas_status anas_weights_load(const char *path, const struct anas_program_image *image, void *params,
                               bool *out_optimizer) {
   struct checkpoint checkpoint;
-  ANAS_RETURN_IF_ERROR(checkpoint_init(path, &checkpoint));
-  // Loaded aside, so that a damaged file leaves params as they are.
-  char *aside = malloc(image->params_bytes ? image->params_bytes : 1);
-  anas_status status = ANAS_OK;
   bool has_optimizer = false;
-  if (!aside) {
-    status = anas_fail(ANAS_NO_MEMORY, "no memory to load '%s' (%zu bytes)", path, image->params_bytes);
-  } else {
-    memcpy(aside, params, image->params_bytes);
-    status = load_tensors(&checkpoint, path, image, aside, &has_optimizer);
-  }
-  if (status == ANAS_OK) {
-    memcpy(params, aside, image->params_bytes);
-    *out_optimizer = has_optimizer;
-  }
-  free(aside);
+  ANAS_RETURN_IF_ERROR(checkpoint_init(path, &checkpoint));
+  // Checked first, so that a damaged file leaves params as they are.
+  anas_status status = load_tensors(&checkpoint, path, image, NULL, &has_optimizer);
+  if (status == ANAS_OK) status = load_tensors(&checkpoint, path, image, params, out_optimizer);
   checkpoint_deinit(&checkpoint);
   return status;
 }

@@ -55,8 +55,18 @@ static anas_status write_all(int fd, const char *path, const char *data, size_t 
   return ANAS_OK;
 }
 
+static anas_status write_parts(int fd, const char *path, const struct anas_file_part *parts, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    ANAS_RETURN_IF_ERROR(write_all(fd, path, parts[i].data, parts[i].size));
+  return ANAS_OK;
+}
+
 anas_status anas_file_write(const char *path, const void *data, size_t size) {
-  if (!strcmp(path, "-")) return write_all(STDOUT_FILENO, "standard output", data, size);
+  return anas_file_write_parts(path, &(struct anas_file_part){data, size}, 1);
+}
+
+anas_status anas_file_write_parts(const char *path, const struct anas_file_part *parts, size_t count) {
+  if (!strcmp(path, "-")) return write_parts(STDOUT_FILENO, "standard output", parts, count);
   char *temporary = anas_format("%s.XXXXXX", path);
   int fd = mkostemp(temporary, O_CLOEXEC);
   anas_status status = ANAS_OK;
@@ -66,7 +76,7 @@ anas_status anas_file_write(const char *path, const void *data, size_t size) {
     mode_t mask = umask(0);
     umask(mask);
     fchmod(fd, 0666 & ~mask);
-    status = write_all(fd, path, data, size);
+    status = write_parts(fd, path, parts, count);
     if (status == ANAS_OK && fsync(fd) && errno != EINVAL)
       status = anas_fail(ANAS_IO, "cannot write '%s': %s", path, strerror(errno));
     if (close(fd) && status == ANAS_OK) status = anas_fail(ANAS_IO, "cannot write '%s': %s", path, strerror(errno));

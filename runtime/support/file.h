@@ -13,6 +13,12 @@ anas_status anas_file_read(const char *path, char **out_data, size_t *out_size);
 // Writes path by way of a temporary file in the same directory and rename(2): readers see the old or the new content,
 // never a part. "-" is standard output.
 anas_status anas_file_write(const char *path, const void *data, size_t size);
+// The same for pieces of memory, one after the other, without a copy of them all.
+struct anas_file_part {
+  const void *data;
+  size_t size;
+};
+anas_status anas_file_write_parts(const char *path, const struct anas_file_part *parts, size_t count);
 // Creates a directory and its parents (mode 0777 & ~umask); fine if it exists.
 anas_status anas_make_directories(const char *path);
 // $ANAS_CACHE_DIR, else $XDG_CACHE_HOME/anas, else $HOME/.cache/anas; created. malloc'ed.

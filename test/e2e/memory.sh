@@ -29,7 +29,7 @@ huge() {
 run() { # model, cache
   anas-zoo "$1" --input 28x28x1 --classes 10 -o "$scratch/$1.mlir"
   ANAS_CACHE_DIR=$2 anas-train "$scratch/$1.mlir" --dataset fashion-mnist --limit 256 --validation 128 --batch 128 \
-    --max-steps 1 --json >"$scratch/run.json"
+    --max-steps 1 --save "$scratch/$1.safetensors" --json >"$scratch/run.json"
   check "$1"
   huge "$1"
 }
