@@ -2,8 +2,8 @@
 // One LLJIT instance per program; the session's error reports are kept for messages instead of being printed.
 #include "runtime/jit.h"
 
+#include "runtime/group.h"
 #include "runtime/support/strbuf.h"
-#include "runtime/team.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/Error.h>
@@ -49,14 +49,14 @@ static LLVMErrorRef define_runtime(struct anas_jit *jit, LLVMOrcJITDylibRef dyli
   LLVMOrcJITDylibAddGenerator(dylib, process);
   // The process need not export its symbols, so ours are defined by address.
   LLVMOrcCSymbolMapPair symbols[] = {
-      {.Name = LLVMOrcLLJITMangleAndIntern(jit->lljit, "anas_parallel_for"),
-       .Sym = {.Address = (LLVMOrcExecutorAddress)(uintptr_t)anas_parallel_for,
+      {.Name = LLVMOrcLLJITMangleAndIntern(jit->lljit, "anas_launch"),
+       .Sym = {.Address = (LLVMOrcExecutorAddress)(uintptr_t)anas_launch,
                .Flags = {.GenericFlags = LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable}}},
       {.Name = LLVMOrcLLJITMangleAndIntern(jit->lljit, "anas_scratch"),
        .Sym = {.Address = (LLVMOrcExecutorAddress)(uintptr_t)scratch,
                .Flags = {.GenericFlags = LLVMJITSymbolGenericFlagsExported}}},
   };
-  LLVMOrcMaterializationUnitRef unit = LLVMOrcAbsoluteSymbols(symbols, 2);
+  LLVMOrcMaterializationUnitRef unit = LLVMOrcAbsoluteSymbols(symbols, sizeof symbols / sizeof *symbols);
   error = LLVMOrcJITDylibDefine(dylib, unit);
   if (error) LLVMOrcDisposeMaterializationUnit(unit);
   return error;

@@ -7,7 +7,7 @@
 
 struct anas_jit;
 
-// Adds the objects (borrowed: they must outlive the jit). Code may call anas_parallel_for and whatever the process
+// Adds the objects (borrowed: they must outlive the jit). Code may call what group.h offers and whatever the process
 // exports (libc, libm), and use the largest scratch_bytes of the objects at scratch (else null). Linking happens at the
 // first look-up.
 anas_status anas_jit_create(const struct anas_object *objects, int num_objects, void *scratch, struct anas_jit **out);

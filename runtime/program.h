@@ -41,6 +41,8 @@ struct anas_call_argument { // a buffer: bytes from the start of the arena or th
 
 struct anas_call { // of a kernel function, with num_arguments arguments of the list
   int kernel, first_argument, num_arguments;
+  int group; // calls of one group follow each other and may be carried out in step (runtime/group.h); 0: none
+  int64_t slabs;
 };
 
 struct anas_call_list { // an entry function: calls in execution order

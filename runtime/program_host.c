@@ -2,6 +2,7 @@
 // Training programs on this machine's processors: objects linked by ORC, kernel functions called
 // through libffi in the order of the call lists.
 #include "runtime/backend.h"
+#include "runtime/group.h"
 #include "runtime/jit.h"
 #include "runtime/support/memory.h"
 #include "runtime/support/resident.h"
@@ -103,11 +104,18 @@ static void host_destroy(void *state) {
 static anas_status host_run(struct anas_program *program, bool train) {
   struct host *host = program->state;
   const struct entry *entry = train ? &host->train_step : &host->infer;
+  int group = 0;
   for (int i = 0; i < entry->list->num_calls; i++) {
     const struct anas_call *call = &entry->list->calls[i];
+    if (call->group != group) {
+      if (group) anas_group_end();
+      if (call->group) anas_group_begin(call->slabs);
+      group = call->group;
+    }
     ffi_call(&host->signatures[call->num_arguments], FFI_FN(host->kernels[call->kernel]), NULL,
              entry->values + call->first_argument);
   }
+  if (group) anas_group_end();
   return ANAS_OK;
 }
 

@@ -288,6 +288,16 @@ void anas_team_profile(int enable) {
   release_team();
 }
 
+int anas_team_profiling(void) {
+  return atomic_load_explicit(&profile.enabled, memory_order_relaxed);
+}
+
+void anas_team_profile_add(anas_kernel_range body, double seconds) {
+  acquire_team();
+  profile_add(body, seconds);
+  release_team();
+}
+
 void anas_team_profile_get(anas_kernel_range body, double *out_seconds, int64_t *out_calls) {
   *out_seconds = 0;
   *out_calls = 0;

@@ -23,6 +23,9 @@ void anas_team_shutdown(void);        // joins the threads (before fork, at exit
 // Profiling: seconds and calls per body since enabling; wall clock for bodies that were split, processor time for those
 // that ran on the caller. Not thread-safe against running kernels.
 void anas_team_profile(int enable);
+// For launches that measure themselves: one call more of a body.
+int anas_team_profiling(void);
+void anas_team_profile_add(anas_kernel_range body, double seconds);
 void anas_team_profile_get(anas_kernel_range body, double *out_seconds, int64_t *out_calls);
 
 #endif

@@ -108,6 +108,8 @@ static anas_status rewrite_part(MlirOperation function, const struct anas_cpu_ta
     set_type(function, entry);
     MlirAttribute iterations = mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), range.iterations);
     mlirOperationSetAttributeByName(function, anas_ref_text("anas.range"), iterations);
+    MlirAttribute leading = mlirIntegerAttrGet(mlirIntegerTypeGet(context, 64), range.leading);
+    if (range.leading > 0) mlirOperationSetAttributeByName(function, anas_ref_text("anas.leading"), leading);
     mlirOperationSetAttributeByName(function, anas_ref_text("anas.parallel"), mlirBoolAttrGet(context, range.parallel));
     if (algorithm->name && !index) note_plan(function, algorithm->name, 0);
     if (!algorithm->name) note_plan(function, range.plan[0] ? range.plan : "vector loops", index);

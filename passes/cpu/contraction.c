@@ -107,6 +107,8 @@ bool anas_cpu_contraction(struct anas_code *code, const struct anas_cpu_nest *ne
   anas_contraction_emit(code, &plan, begin, end);
   anas_contraction_describe(&plan, out->plan, sizeof out->plan);
   out->iterations = anas_contraction_range(&plan);
+  bool cut = plan.num_outer > 0 && plan.outer[0].kind == ANAS_LEVEL_BATCH && plan.outer[0].loop == nest->lead_loop;
+  out->leading = cut ? nest->lead_extent : 0;
   out->parallel = out->iterations > 1 && (double)anas_cpu_nest_iterations(nest) > ANAS_PARALLEL_MACS;
   return true;
 }

@@ -37,7 +37,8 @@ void anas_cpu_target_deinit(struct anas_cpu_target *target);
 // Rewrites the body of every kernel function of the module (private, attribute anas.kernel) from linalg to vector, scf
 // and memref: contractions with register tiles, everything else vectorised. The function becomes
 //   func @k(operands..., %begin: index, %end: index)
-// over a range of its outermost parallel loop and carries anas.range = iterations, anas.parallel = i1.
+// over a range of its outermost parallel loop and carries anas.range = iterations, anas.parallel = i1,
+//   anas.leading = i64 (struct anas_cpu_range).
 // A kernel may take several loops, each over its own range and all of its iterations before the next one starts:
 // further functions @k_part<n> with the same arguments and anas.part follow @k. A kernel that needs memory beside its
 // operands carries anas.scratch = bytes; then the last memref of all its parts is that memory.
@@ -45,7 +46,7 @@ anas_status anas_cpu_codegen(MlirModule module, const struct anas_cpu_target *ta
 
 // Lowers a module that holds kernel functions after anas_cpu_codegen, or entry functions, to the LLVM dialect, adding
 // to every kernel k the two functions the runtime needs: k_range(operands, begin, end) and k(operands...), which calls
-// anas_parallel_for. Entry functions take (arena, params) as bare pointers.
+// anas_launch (runtime/group.h). Entry functions take (arena, params) as bare pointers.
 anas_status anas_cpu_to_llvm(MlirModule module);
 // The stock lowering of the same kernel functions (linalg to loops), with the same symbols: the reference of the tests.
 anas_status anas_cpu_reference_to_llvm(MlirModule module);

@@ -36,6 +36,8 @@ struct anas_cpu_nest {
   bool split[ANAS_CPU_LOOPS];   // different iterations write different elements of every output
   bool indexed[ANAS_CPU_LOOPS]; // linalg.index of this loop is used; such loops are not merged
   int loop_of_dim[64];          // dimension of the linalg.generic -> loop; -1: extent 1
+  int lead_loop;                // whose slowest digit is dimension 0 of the linalg.generic; -1: none
+  int64_t lead_extent;          // of dimension 0
   int num_operands, num_in;     // inputs first
   struct anas_cpu_operand operand[ANAS_CPU_OPERANDS];
   MlirBlock body;
@@ -156,6 +158,9 @@ struct anas_cpu_range {
   int64_t iterations;
   bool parallel;
   char plan[120]; // the emitter's choices, for people; empty: plain vector loops
+  // If the iterations are cut into so many equal parts, each is one iteration of the first loop of the linalg.generic;
+  // 0: they cannot be cut like that.
+  int64_t leading;
 };
 
 // A part being emitted: the arguments of its function behind the operands. Each range of iterations runs on one thread.

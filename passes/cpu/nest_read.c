@@ -128,6 +128,8 @@ static void drop_loop(struct anas_cpu_nest *nest, int loop, int replacement) {
     if (*position == loop) *position = replacement;
     if (*position > loop) --*position;
   }
+  if (nest->lead_loop == loop) nest->lead_loop = replacement;
+  if (nest->lead_loop > loop) nest->lead_loop--;
   nest->num_loops--;
 }
 
@@ -147,6 +149,7 @@ static void merge_loops(struct anas_cpu_nest *nest) {
       for (int inner = 0; inner < nest->num_loops && !changed; inner++) {
         if (outer == inner || !mergeable(nest, outer, inner)) continue;
         nest->extent[inner] *= nest->extent[outer];
+        if (nest->lead_loop == inner) nest->lead_loop = -1;
         for (int o = 0; o < nest->num_operands; o++)
           nest->operand[o].slab[inner] = nest->operand[o].slab[outer];
         drop_loop(nest, outer, inner);
@@ -216,6 +219,8 @@ static anas_status read_generic(MlirOperation generic, struct anas_cpu_nest *nes
     }
   }
   nest->num_loops = num_dims;
+  nest->lead_loop = num_dims > 0 && !nest->reduction[0] ? 0 : -1;
+  nest->lead_extent = num_dims > 0 ? nest->extent[0] : 0;
   for (int l = 0; l < num_dims; l++) {
     if (nest->extent[l] < 0)
       return anas_fail(ANAS_INVALID,

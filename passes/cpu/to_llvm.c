@@ -26,8 +26,8 @@ static const char reference_pipeline[] =
     "reconcile-unrealized-casts";
 
 struct part {
-  MlirOperation func; // valid until the pipeline runs
-  int64_t range;
+  MlirOperation func;     // valid until the pipeline runs
+  int64_t range, leading; // see struct anas_cpu_range
   bool parallel;
 };
 
@@ -138,6 +138,10 @@ static anas_status add_part(MlirOperation func, struct kernel *kernel) {
     return anas_fail(ANAS_INVALID, "kernel function '%s' needs anas.range (iterations) and anas.parallel (i1)",
                      kernel->symbol);
   part->range = mlirIntegerAttrGetValueInt(range);
+  MlirAttribute leading = attribute(func, "anas.leading");
+  // Scratch memory is shared by everything that runs.
+  if (!mlirAttributeIsNull(leading) && mlirAttributeIsAInteger(leading) && !kernel->scratch)
+    part->leading = mlirIntegerAttrGetValueInt(leading);
   part->parallel =
       mlirAttributeIsABool(parallel) ? mlirBoolAttrGetValue(parallel) : mlirIntegerAttrGetValueInt(parallel) != 0;
   return ANAS_OK;
@@ -286,12 +290,15 @@ static void add_wrappers(struct anas_strbuf *text, const struct kernel *kernel, 
   for (int p = 0; p < kernel->num_parts; p++)
     anas_strbuf_addf(text,
                      "  %%range%d = llvm.mlir.addressof @%s : !llvm.ptr\n"
+                     "  %%num%d = llvm.mlir.constant(%d : i32) : i32\n"
                      "  %%count%d = llvm.mlir.constant(%lld : i64) : i64\n"
+                     "  %%leading%d = llvm.mlir.constant(%lld : i64) : i64\n"
                      "  %%parallel%d = llvm.mlir.constant(%d : i32) : i32\n"
-                     "  llvm.call @anas_parallel_for(%%range%d, %%operands, %%count%d, %%parallel%d) : "
-                     "(!llvm.ptr, !llvm.ptr, i64, i32) -> ()\n",
-                     p, part_symbol(memory, kernel, "range", p), p, (long long)kernel->part[p].range, p,
-                     kernel->part[p].parallel, p, p, p);
+                     "  llvm.call @anas_launch(%%range%d, %%operands, %%num%d, %%count%d, %%leading%d, %%parallel%d) : "
+                     "(!llvm.ptr, !llvm.ptr, i32, i64, i64, i32) -> ()\n",
+                     p, part_symbol(memory, kernel, "range", p), p, n, p, (long long)kernel->part[p].range, p,
+                     (long long)(kernel->num_parts == 1 ? kernel->part[p].leading : 0), p, kernel->part[p].parallel, p,
+                     p, p, p, p);
   anas_strbuf_adds(text, "  llvm.return\n}\n");
 }
 
@@ -302,7 +309,7 @@ static anas_status append_wrappers(MlirModule module, struct kernels *kernels) {
   for (size_t i = 0; i < kernels->count; i++)
     if (kernels->items[i].scratch > scratch) scratch = kernels->items[i].scratch;
   struct anas_strbuf text = {0};
-  anas_strbuf_adds(&text, "llvm.func @anas_parallel_for(!llvm.ptr, !llvm.ptr, i64, i32)\n");
+  anas_strbuf_adds(&text, "llvm.func @anas_launch(!llvm.ptr, !llvm.ptr, i32, i64, i64, i32)\n");
   if (scratch > 0) {
     anas_strbuf_adds(&text, "llvm.mlir.global external @anas_scratch() : i8\n");
     MlirAttribute bytes = mlirIntegerAttrGet(mlirIntegerTypeGet(mlirModuleGetContext(module), 64), scratch);

@@ -393,5 +393,6 @@ anas_status anas_cpu_vector(struct anas_code *code, const struct anas_cpu_nest *
   double cost = anas_vector_plan(&plan, &out->iterations);
   ANAS_RETURN_IF_ERROR(emit_all(&plan, begin, end));
   out->parallel = out->iterations > 1 && cost > 30000;
+  out->leading = anas_vector_leading(&plan);
   return ANAS_OK;
 }

@@ -41,6 +41,7 @@ struct anas_vector_plan {
 // Chooses everything but the state of emission; code, nest and flat are set. Returns the estimated vector instructions
 // of the whole nest and the iterations of the range.
 double anas_vector_plan(struct anas_vector_plan *plan, int64_t *out_range);
-int64_t anas_vector_steps(const struct anas_vector_plan *plan); // of the lane loop, the last one perhaps partial
+int64_t anas_vector_leading(const struct anas_vector_plan *plan); // of struct anas_cpu_range
+int64_t anas_vector_steps(const struct anas_vector_plan *plan);   // of the lane loop, the last one perhaps partial
 
 #endif

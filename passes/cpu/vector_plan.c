@@ -286,6 +286,39 @@ static void choose_vectors(struct anas_vector_plan *plan) {
   plan->vectors = vectors;
 }
 
+// Where all loops are one, in the lanes, its steps would reach over the end of an iteration of the first loop of the
+// function, and nothing could be carried out in step with it.
+static void split_lead(struct anas_vector_plan *plan) {
+  struct anas_cpu_nest *nest = &plan->nest;
+  int lane = plan->lane;
+  if (lane != nest->lead_loop || plan->lane_reduces || nest->num_loops == ANAS_CPU_LOOPS) return;
+  int64_t rest = nest->extent[lane] / nest->lead_extent, step = 2 * plan->lanes;
+  if (rest < 2 * step || rest % step == 0) return;
+  int lead = nest->num_loops++;
+  nest->extent[lead] = nest->lead_extent;
+  nest->extent[lane] = rest;
+  nest->split[lead] = nest->split[lane];
+  nest->reduction[lead] = nest->indexed[lead] = false;
+  for (int o = 0; o < nest->num_operands; o++) {
+    struct anas_cpu_operand *operand = &nest->operand[o];
+    operand->stride[lead] = operand->stride[lane] * rest;
+    operand->slab[lead] = operand->slab[lane];
+    operand->slab[lane] = false;
+  }
+  nest->lead_loop = lead;
+}
+
+int64_t anas_vector_leading(const struct anas_vector_plan *plan) {
+  const struct anas_cpu_nest *nest = &plan->nest;
+  int lead = nest->lead_loop;
+  if (lead < 0) return 0;
+  int64_t rest = nest->extent[lead] / nest->lead_extent;
+  bool cut = plan->num_outer > 0 ? lead == plan->outer[0] && rest % plan->tile[lead] == 0
+                                 : plan->lane_outer && lead == plan->lane && plan->num_free == 0 &&
+                                       rest % ((int64_t)plan->vectors * plan->lanes) == 0;
+  return cut ? nest->lead_extent : 0;
+}
+
 double anas_vector_plan(struct anas_vector_plan *plan, int64_t *out_range) {
   plan->lanes = plan->code->target->lanes;
   for (int o = 0; o < plan->nest.num_operands; o++) {
@@ -294,6 +327,7 @@ double anas_vector_plan(struct anas_vector_plan *plan, int64_t *out_range) {
     if (o >= plan->nest.num_in) plan->combiner[o] = anas_cpu_find_combiner(&plan->nest, o);
   }
   double cost = choose_lane(plan);
+  split_lead(plan);
   order_loops(plan);
   for (int o = plan->nest.num_in; o < plan->nest.num_operands; o++)
     for (int i = 0; i < plan->num_accumulating; i++)

@@ -4,6 +4,7 @@
 
 #include "dialect/context.h"
 
+#include <limits.h>
 #include <mlir-c/BuiltinAttributes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,6 +190,14 @@ static anas_status read_call(MlirOperation op, const struct reader *reader, stru
   if (call->kernel < 0)
     return anas_fail(ANAS_INVALID, "kernel-stage module: an entry function calls '%.*s', which is no kernel function",
                      (int)callee.length, callee.data);
+  MlirAttribute group = get(op, "anas.group");
+  if (!mlirAttributeIsNull(group)) {
+    int64_t pair[2];
+    ANAS_RETURN_IF_ERROR(read_ints(group, "call", "anas.group", 2, 2, pair, NULL));
+    if (pair[0] < 1 || pair[0] > INT_MAX || pair[1] < 1) return bad("call", "anas.group", "two positive numbers");
+    call->group = (int)pair[0];
+    call->slabs = pair[1];
+  }
   for (int i = 0; i < call->num_arguments; i++)
     ANAS_RETURN_IF_ERROR(read_argument(mlirOperationGetOperand(op, i), &list->arguments[list->num_arguments++]));
   list->num_calls++;

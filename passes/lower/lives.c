@@ -9,13 +9,14 @@ bool anas_step_is_temporary(const struct anas_step *step, int buffer) {
   return b->alias < 0 && b->place == ANAS_PLACE_ARENA && step->first_use[buffer] >= 0;
 }
 
-// Reading what nothing has written is an error.
+// Reading what nothing has written is an error. What a group touches lives as long as the group: its nests take turns.
 static anas_status find_uses(struct anas_step *step) {
   const struct anas_lowering *l = step->lowering;
   for (int b = 0; b < l->num_buffers; b++)
     step->first_use[b] = step->last_use[b] = -1;
   for (int n = 0; n < l->num_nests; n++) {
     const struct anas_nest *nest = l->nests[n];
+    int first = step->groups ? step->groups[n].first : n, last = step->groups ? step->groups[n].last : n;
     for (int a = 0; a < anas_nest_num_accesses(nest); a++) {
       int storage = anas_lowering_storage(l, anas_nest_access(nest, a)->buffer);
       bool output = a >= nest->num_in;
@@ -24,9 +25,9 @@ static anas_status find_uses(struct anas_step *step) {
             !output || (nest->fill[a - nest->num_in] == ANAS_NO_FILL && anas_nest_uses_output(nest, a - nest->num_in));
         if (reads && l->buffers[storage]->place == ANAS_PLACE_ARENA)
           return anas_fail(ANAS_INTERNAL, "nest '%s' reads a buffer that nothing has written", nest->kind);
-        step->first_use[storage] = n;
+        step->first_use[storage] = first;
       }
-      step->last_use[storage] = n;
+      step->last_use[storage] = last;
     }
   }
   return ANAS_OK;

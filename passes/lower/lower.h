@@ -13,7 +13,9 @@
 //   func.func @train_step(%arena: memref<Axi8>, %params: memref<Pxi8>)   // attribute anas.entry
 //   func.func @infer(%arena: memref<Axi8>, %params: memref<Pxi8>)        // attribute anas.entry
 //     bodies: arith.constant, memref.view into arena or params at a constant, func.call of kernel functions, in
-//     execution order; programs hold them as lists of calls
+//     execution order; programs hold them as lists of calls.
+//     Consecutive calls with the same anas.group = array<i64: number, slabs> may be carried out in step: the first of
+//     `slabs` equal parts of the first loop of every callee, then the second parts, and so on.
 //   func.func private @k_<32 hex digits>(%0: memref<...>, ...)           // attributes anas.kernel = "<kind>",
 //     body: linalg.fill of outputs, then exactly one linalg.generic        anas.flops : f64, anas.bytes : f64
 //     operands are distinct buffers: inputs first, then outputs; a buffer that is both appears once, as an output.

@@ -305,6 +305,7 @@ anas_status anas_step_read(MlirOperation function, const struct anas_layout *lay
 void anas_step_deinit(struct anas_step *step) {
   anas_lowering_destroy(step->lowering);
   free(step->op_defs);
+  free(step->groups);
   free(step->first_use);
   free(step->last_use);
   *step = (struct anas_step){0};

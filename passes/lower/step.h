@@ -44,12 +44,19 @@ struct anas_layout {
   struct anas_arena arena;
 };
 
+// Nests first..last are carried out slab by slab (group.c); one alone has one slab.
+struct anas_step_group {
+  int first, last;
+  int64_t slabs;
+};
+
 struct anas_step {
   struct anas_lowering *lowering;
   const struct anas_op_def **op_defs; // per op number (lowering->nest_op)
   size_t capacity_op_defs;
   int params; // buffer handle of the whole parameter buffer
   int io[ANAS_NUM_IO];
+  struct anas_step_group *groups; // per nest, filled by anas_step_group; null: none
   // Filled by anas_step_plan.
   int64_t arena_bytes;
   int64_t
@@ -82,6 +89,9 @@ anas_status anas_step_merge_horizontal(struct anas_step *step, int64_t update_by
 anas_status anas_step_recompute(struct anas_step *step, const struct anas_layout *layout, int64_t limit);
 // Outputs take over the storage of an input that dies in the same nest and is read where the output is written.
 void anas_step_reuse_in_place(struct anas_step *step);
+// Finds nests to be carried out in step and moves them next to each other. The nests must not change afterwards.
+// group_bytes: see struct anas_lower_options.
+void anas_step_group(struct anas_step *step, int64_t group_bytes);
 // Gives every temporary its address (plan.c). ANAS_INTERNAL if a nest reads what nobody has written.
 anas_status anas_step_plan(struct anas_step *step, const struct anas_layout *layout);
 // The first half of the plan: first_use, last_use, live_bytes, peak.
@@ -107,9 +117,10 @@ bool anas_nest_writes(const struct anas_lowering *l, const struct anas_nest *nes
 
 // Which transformations run; tests compare steps with and without them.
 struct anas_lower_options {
-  bool no_fusion, no_merging, no_reuse;
+  bool no_fusion, no_merging, no_reuse, no_groups;
   int64_t update_bytes;       // of gradients an optimizer launch takes at least; 0: a few MiB
   int64_t memory_limit;       // bytes of arena and parameters; 0: none. ANAS_NO_MEMORY if the step cannot fit
+  int64_t group_bytes;        // of a buffer that nests of a group share, at least; 0: what a cache would not keep
   struct anas_strbuf *report; // gets the memory plan as JSON; null: not wanted
 };
 anas_status anas_lower_to_kernels_with(MlirModule module, const struct anas_lower_options *options);

@@ -57,10 +57,11 @@ static MlirOperation find_function(MlirModule module, const char *name) {
 }
 
 // In-place reuse, kernel functions, addresses: everything after the nests are what they are.
-static anas_status finish_step(struct stage *stage, int s, const struct anas_lower_options *options) {
+static anas_status finish_step(struct stage *stage, int s, const struct anas_lower_options *options, bool groups) {
   struct anas_step *step = &stage->step[s];
   struct anas_lowering *l = step->lowering;
   if (!options->no_reuse) anas_step_reuse_in_place(step);
+  if (groups && !options->no_groups) anas_step_group(step, options->group_bytes);
   stage->calls[s] = anas_calloc((size_t)l->num_nests, sizeof *stage->calls[s]);
   for (int n = 0; n < l->num_nests; n++) {
     struct anas_kernel_function *call = &stage->calls[s][n];
@@ -94,7 +95,8 @@ static anas_status fit_step(struct stage *stage, int s, const struct anas_lower_
     ANAS_RETURN_IF_ERROR(anas_step_find_lives(step, &stage->layout));
     int64_t live = step->live_bytes;
     int *aliases = save_aliases(l);
-    anas_status status = finish_step(stage, s, options);
+    // Groups keep more alive: none once memory is short.
+    anas_status status = finish_step(stage, s, options, target == INT64_MAX);
     bool again = status == ANAS_OK && step->arena_bytes > limit && (target == INT64_MAX || step->recomputed > before);
     if (target == INT64_MAX) *out_first = step->arena_bytes;
     if (step->arena_bytes < smallest) smallest = step->arena_bytes;
@@ -104,6 +106,8 @@ static anas_status fit_step(struct stage *stage, int s, const struct anas_lower_
     ANAS_RETURN_IF_ERROR(status);
     if (!again) break;
     clear_calls(stage, s);
+    free(step->groups);
+    step->groups = NULL;
     // What lives now, less what the plan is over the limit.
     target = live - (step->arena_bytes - limit);
   }
@@ -117,7 +121,7 @@ static anas_status lower_step(struct stage *stage, int s, const struct anas_lowe
   if (!options->no_fusion) anas_step_fuse(step);
   if (!options->no_merging) ANAS_RETURN_IF_ERROR(anas_step_merge_horizontal(step, options->update_bytes));
   if (!options->memory_limit) {
-    ANAS_RETURN_IF_ERROR(finish_step(stage, s, options));
+    ANAS_RETURN_IF_ERROR(finish_step(stage, s, options, true));
   } else {
     int64_t first = 0, smallest = 0, params = stage->layout.params_bytes;
     ANAS_RETURN_IF_ERROR(fit_step(stage, s, options, options->memory_limit - params, &first, &smallest));
@@ -234,14 +238,18 @@ static int print_view(struct body_printer *p, const struct anas_kernel_function 
   return p->num_views++;
 }
 
-static void print_call(struct body_printer *p, const struct anas_kernel_function *call) {
+static void print_call(struct body_printer *p, const struct anas_kernel_function *call,
+                       const struct anas_step_group *group) {
   int views[ANAS_MAX_ACCESSES + ANAS_MAX_RESULTS + 1];
   for (int i = 0; i < call->num_operands; i++)
     views[i] = print_view(p, call, i);
   anas_strbuf_addf(p->out, "  call @%s(", call->name);
   for (int i = 0; i < call->num_operands; i++)
     anas_strbuf_addf(p->out, "%s%%v%d", i ? ", " : "", views[i]);
-  anas_strbuf_adds(p->out, ") : (");
+  anas_strbuf_adds(p->out, ")");
+  if (group && group->last > group->first)
+    anas_strbuf_addf(p->out, " {anas.group = array<i64: %d, %" PRId64 ">}", group->first + 1, group->slabs);
+  anas_strbuf_adds(p->out, " : (");
   for (int i = 0; i < call->num_operands; i++) {
     if (i) anas_strbuf_adds(p->out, ", ");
     anas_memref_text(&p->views[views[i]].shape, p->out);
@@ -257,7 +265,7 @@ static void print_step(const struct stage *stage, int s, struct anas_strbuf *out
                    "xi8>) attributes {anas.entry} {\n",
                    step_names[s], stage->arena_bytes, p.params_bytes);
   for (int i = 0; i < stage->num_calls[s]; i++)
-    print_call(&p, &stage->calls[s][i]);
+    print_call(&p, &stage->calls[s][i], p.step->groups ? &p.step->groups[i] : NULL);
   anas_strbuf_adds(out, "  return\n}\n");
   free(p.views);
 }

@@ -93,8 +93,9 @@ struct kernel_code {
   anas_kernel_range part[ANAS_KERNEL_PARTS]; // each takes operands (and scratch memory), begin, end
   int64_t iterations[ANAS_KERNEL_PARTS];
   bool parallel[ANAS_KERNEL_PARTS];
-  void *scratch; // null if the kernel needs none
-  char *ir;      // the rewritten functions, for messages
+  int64_t leading; // of the first part: struct anas_cpu_range
+  void *scratch;   // null if the kernel needs none
+  char *ir;        // the rewritten functions, for messages
 };
 
 struct kernel_operand {
@@ -143,6 +144,8 @@ static inline bool kernel_compile(MlirContext context, const char *text, const s
     anas_operation_text(mlirModuleGetOperation(module), &ir);
     out->ir = anas_strbuf_detach(&ir);
     out->num_parts = 0;
+    MlirAttribute leading = mlirOperationGetAttributeByName(function, mlirStringRefCreateFromCString("anas.leading"));
+    out->leading = mlirAttributeIsNull(leading) ? 0 : mlirIntegerAttrGetValueInt(leading);
     for (function = mlirBlockGetFirstOperation(mlirModuleGetBody(module)); !mlirOperationIsNull(function);
          function = mlirOperationGetNextInBlock(function), out->num_parts++) {
       out->iterations[out->num_parts] = mlirIntegerAttrGetValueInt(

@@ -337,7 +337,8 @@ static void fill_output(struct nest_memory *memory, const struct anas_nest *nest
     data[i] = shape->element == ANAS_F32 ? real(value) : (cell){.i = (int64_t)value};
 }
 
-anas_status nest_interpret(struct nest_memory *memory, const struct anas_nest *nest) {
+anas_status nest_interpret_part(struct nest_memory *memory, const struct anas_nest *nest, int64_t begin, int64_t end,
+                                bool fills) {
   struct instruction program[MAX_CELLS];
   int count, yield[ANAS_MAX_RESULTS];
   ANAS_RETURN_IF_ERROR(translate(nest, program, &count));
@@ -348,10 +349,10 @@ anas_status nest_interpret(struct nest_memory *memory, const struct anas_nest *n
     out[j] = walk_of(memory, nest, &nest->out[j]);
     yield[j] = parse_value(nest->yield[j]);
     if (yield[j] < 0) return anas_fail(ANAS_UNSUPPORTED, "cannot read yield '%s'", nest->yield[j]);
-    fill_output(memory, nest, j);
+    if (fills) fill_output(memory, nest, j);
   }
   cell file[MAX_CELLS];
-  int64_t counter[ANAS_MAX_LOOPS] = {0};
+  int64_t counter[ANAS_MAX_LOOPS] = {begin};
   int loops = nest->num_loops;
   for (;;) {
     for (int i = 0; i < nest->num_in; i++)
@@ -370,10 +371,14 @@ anas_status nest_interpret(struct nest_memory *memory, const struct anas_nest *n
     for (int j = 0; j < nest->num_out; j++)
       out[j].data[at[j]] = file[yield[j]];
     int k = loops - 1;
-    while (k >= 0 && ++counter[k] == nest->extent[k])
+    while (k >= 0 && ++counter[k] == (k ? nest->extent[k] : end))
       counter[k--] = 0;
     if (k < 0) return ANAS_OK;
   }
+}
+
+anas_status nest_interpret(struct nest_memory *memory, const struct anas_nest *nest) {
+  return nest_interpret_part(memory, nest, 0, nest->num_loops ? nest->extent[0] : 1, true);
 }
 
 anas_status nest_interpret_from(struct nest_memory *memory, int first) {

@@ -24,6 +24,9 @@ union nest_cell *nest_memory_buffer(struct nest_memory *memory, int buffer);
 
 // ANAS_UNSUPPORTED names an operation the interpreter does not know.
 anas_status nest_interpret(struct nest_memory *memory, const struct anas_nest *nest);
+// Iterations [begin, end) of the first loop alone; outputs get their fill before it if `fills`.
+anas_status nest_interpret_part(struct nest_memory *memory, const struct anas_nest *nest, int64_t begin, int64_t end,
+                                bool fills);
 // Nests first, first + 1, ... to the last one of the lowering.
 anas_status nest_interpret_from(struct nest_memory *memory, int first);
 

@@ -41,7 +41,42 @@ static void compare(const char *text, const struct kernel_code *code, const stru
   }
 }
 
-static void check_text(const char *text, double tolerance) {
+// Operand o has the first loop as its first index.
+static bool starts_with_first_loop(const struct kernel_text *kernel, int o) {
+  size_t length = strcspn(kernel->loops, ",");
+  return length > 0 && !strncmp(kernel->map[o], kernel->loops, length) &&
+         (kernel->map[o][length] == ',' || !kernel->map[o][length]);
+}
+
+// Part p of a kernel that says how it can be cut computes what belongs to iteration p of the first loop, and nothing
+// else.
+static void check_part(const struct kernel_text *kernel, const char *text, const struct kernel_code *code, int64_t p,
+                       const struct kernel_operand *operand, void *const *input, void *const *whole) {
+  int num = kernel->num_in + kernel->num_out;
+  void *got[KERNEL_MAX_OPERANDS];
+  for (int i = 0; i < num; i++) {
+    size_t bytes = (size_t)(operand[i].elements * operand[i].bytes);
+    got[i] = anas_alloc(bytes);
+    memcpy(got[i], input[i], bytes);
+  }
+  int64_t part = code->iterations[0] / code->leading;
+  code->part[0](got, p * part, (p + 1) * part);
+  for (int i = 0; i < num; i++) {
+    size_t share = (size_t)(operand[i].elements / code->leading * operand[i].bytes), at = (size_t)p * share;
+    size_t rest = (size_t)(operand[i].elements * operand[i].bytes) - at - share;
+    const char *g = got[i], *in = input[i], *all = whole[i];
+    if (i >= kernel->num_in && starts_with_first_loop(kernel, i) &&
+        (memcmp(g, in, at) || memcmp(g + at, all + at, share) || memcmp(g + at + share, in + at + share, rest)))
+      fail_msg("operand %d: part %d of %d is not iteration %d of the first loop\n%s\n%s", i, (int)p, (int)code->leading,
+               (int)p, text, code->ir);
+    free(got[i]);
+  }
+}
+
+static int num_cut; // kernels whose parts were run
+
+// kernel: what the text was printed from; null: it was not.
+static void check_text(const char *text, const struct kernel_text *kernel, double tolerance) {
   struct kernel_operand operand[KERNEL_MAX_OPERANDS];
   struct kernel_code reference;
   int num;
@@ -73,6 +108,13 @@ static void check_text(const char *text, double tolerance) {
         assert_true(kernel_buffer_intact(&got[i]));
       }
     }
+    assert_true(code.leading == 0 || code.iterations[0] % code.leading == 0);
+    num_cut += code.leading > 1;
+    void *in[KERNEL_MAX_OPERANDS];
+    for (int i = 0; i < num; i++)
+      in[i] = input[i].data;
+    for (int64_t p = 0; p < code.leading && kernel; p++)
+      check_part(kernel, text, &code, p, operand, in, pointers);
     kernel_release(&code);
   }
   for (int i = 0; i < num; i++) {
@@ -83,9 +125,14 @@ static void check_text(const char *text, double tolerance) {
   kernel_release(&reference);
 }
 
+static void kernels_were_cut(void **state) {
+  (void)state;
+  assert_true(num_cut > 100);
+}
+
 static void check(const struct kernel_text *kernel, double tolerance) {
   char *text = kernel_text_print(kernel);
-  check_text(text, tolerance);
+  check_text(text, kernel, tolerance);
   free(text);
 }
 
@@ -753,6 +800,7 @@ int main(void) {
       cmocka_unit_test(conv_backward_data),
       cmocka_unit_test(conv_backward_filter),
       cmocka_unit_test(streams),
+      cmocka_unit_test(kernels_were_cut), // last
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -49,6 +49,25 @@ static void take(const struct anas_step *step, struct arena_lines *lines, int bu
     lines->owner[i] = storage;
 }
 
+// Whether two storages that nests of one group touch share memory: the nests take turns.
+static bool group_overlaps(const struct anas_step *step, const struct anas_step_group *group) {
+  for (int m = group->first; m <= group->last; m++)
+    for (int n = group->first; n <= group->last; n++) {
+      const struct anas_nest *a = step->lowering->nests[m], *b = step->lowering->nests[n];
+      for (int i = 0; i < anas_nest_num_accesses(a); i++)
+        for (int j = 0; j < anas_nest_num_accesses(b); j++) {
+          int storage_a, storage_b;
+          int64_t first_a, end_a, first_b, end_b;
+          lines_of(step, anas_nest_access(a, i)->buffer, &storage_a, &first_a, &end_a);
+          lines_of(step, anas_nest_access(b, j)->buffer, &storage_b, &first_b, &end_b);
+          bool arena = step->lowering->buffers[storage_a]->place != ANAS_PLACE_PARAMS &&
+                       step->lowering->buffers[storage_b]->place != ANAS_PLACE_PARAMS;
+          if (arena && storage_a != storage_b && first_a < end_b && first_b < end_a) return true;
+        }
+    }
+  return false;
+}
+
 // Null if the plan is right, else what is wrong (static text).
 static const char *check_plan(const struct anas_step *step, const struct anas_layout *layout) {
   const struct anas_lowering *l = step->lowering;
@@ -79,6 +98,8 @@ static const char *check_plan(const struct anas_step *step, const struct anas_la
     for (int i = 0; i < nest->num_in; i++) // no output lies on an input, but in its own storage
       if (!owns(step, &lines, nest->in[i].buffer)) wrong = "an output of a nest overwrites its input";
   }
+  for (int n = 0; n < l->num_nests && step->groups && !wrong; n = step->groups[n].last + 1)
+    if (group_overlaps(step, &step->groups[n])) wrong = "buffers of a group share memory";
   for (int io = 0; io < ANAS_NUM_IO && !wrong; io++)
     if (step->io[io] >= 0 && !owns(step, &lines, step->io[io])) wrong = "a result of the step was overwritten";
   for (int64_t i = 0; i < step->shape_bytes && !wrong; i += ANAS_ALIGNMENT)
@@ -134,10 +155,14 @@ static void plan_network(const char *text, const struct anas_lower_options *opti
 static void no_live_buffer_is_overwritten(void **state) {
   (void)state;
   for (int bits = 0; bits < 8; bits++) {
-    struct anas_lower_options options = {
-        .no_fusion = bits & 1, .no_merging = bits & 2, .no_reuse = bits & 4, .update_bytes = bits & 1 ? 256 : 0};
+    struct anas_lower_options options = {.no_fusion = bits & 1,
+                                         .no_merging = bits & 2,
+                                         .no_reuse = bits & 4,
+                                         .update_bytes = bits & 1 ? 256 : 0,
+                                         .group_bytes = 1};
     plan_network(fixture_cnn, &options);
     plan_network(fixture_mlp, &options);
+    plan_network(fixture_attention, &options);
   }
 }
 
@@ -154,7 +179,8 @@ static void recomputed_values_are_not_overwritten(void **state) {
       struct anas_step step;
       assert_int_equal(anas_layout_read(fixture_function(module, 0), &layout), ANAS_OK);
       assert_int_equal(anas_step_read(fixture_function(module, 0), &layout, &step), ANAS_OK);
-      struct anas_lower_options options = {.no_fusion = bits & 1, .no_reuse = true, .update_bytes = bits & 2 ? 256 : 0};
+      struct anas_lower_options options = {
+          .no_fusion = bits & 1, .no_reuse = true, .no_groups = true, .update_bytes = bits & 2 ? 256 : 0};
       assert_int_equal(fixture_transform(&step, &options), ANAS_OK);
       assert_int_equal(anas_step_find_lives(&step, &layout), ANAS_OK);
       int64_t before = step.live_bytes;

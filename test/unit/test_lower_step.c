@@ -54,6 +54,21 @@ struct outputs {
   int64_t correct;
 };
 
+// Interprets a group slab by slab, the last slab first: slabs may go to different threads. Returns the nest after it.
+static int interpret_group(struct nest_memory *memory, const struct anas_step *step, int first) {
+  const struct anas_step_group *group = &step->groups[first];
+  assert_int_equal(group->first, first);
+  for (int64_t slab = group->slabs - 1; slab >= 0; slab--)
+    for (int n = group->first; n <= group->last; n++) {
+      const struct anas_nest *nest = step->lowering->nests[n];
+      int64_t part = nest->num_loops ? nest->extent[0] / group->slabs : 1;
+      assert_true(group->last == group->first || (nest->num_loops > 0 && nest->extent[0] % group->slabs == 0));
+      if (nest_interpret_part(memory, nest, slab * part, (slab + 1) * part, slab == group->slabs - 1) != ANAS_OK)
+        fail_msg("%s", anas_error_message());
+    }
+  return group->last + 1;
+}
+
 // Interprets the nests of a step.
 static void interpret(struct anas_step *step, const struct anas_layout *layout, const struct inputs *in,
                       struct outputs *out) {
@@ -73,7 +88,9 @@ static void interpret(struct anas_step *step, const struct anas_layout *layout, 
     nest_memory_buffer(&memory, step->io[ANAS_IO_LEARNING_RATE])->f = in->rate;
     nest_memory_buffer(&memory, step->io[ANAS_IO_SEED])->i = SEED_VALUE;
   }
-  if (nest_interpret_from(&memory, 0) != ANAS_OK) fail_msg("%s", anas_error_message());
+  if (!step->groups && nest_interpret_from(&memory, 0) != ANAS_OK) fail_msg("%s", anas_error_message());
+  for (int n = 0; step->groups && n < step->lowering->num_nests;)
+    n = interpret_group(&memory, step, n);
   params = nest_memory_buffer(&memory, step->params);
   out->params = anas_calloc((size_t)count, sizeof(double));
   for (int64_t i = 0; i < count; i++)
@@ -113,7 +130,8 @@ static int run_step(MlirModule module, const struct anas_layout *layout, int num
   return nests;
 }
 
-static const struct anas_lower_options plain = {.no_fusion = true, .no_merging = true, .no_reuse = true};
+static const struct anas_lower_options plain = {
+    .no_fusion = true, .no_merging = true, .no_reuse = true, .no_groups = true};
 
 // Compiles the printed kernel stage and runs one function of it on an arena full of NaN.
 static void run_compiled(const char *text, const char *name, const struct anas_layout *layout, int64_t arena_bytes,
@@ -161,7 +179,8 @@ static void check_network(const char *architecture) {
   for (int s = 0; s < 2; s++) {
     int nests = run_step(module, &layout, s, &in, &plain, &reference[s]), fused = 0;
     for (int bits = 0; bits < 7; bits++) {
-      struct anas_lower_options options = {.no_fusion = bits & 1, .no_merging = bits & 2, .no_reuse = bits & 4};
+      struct anas_lower_options options = {
+          .no_fusion = bits & 1, .no_merging = bits & 2, .no_reuse = bits & 4, .group_bytes = 1};
       if (bits >= 3) options.update_bytes = 256; // several launches of the optimizer, between other nests
       int count = run_step(module, &layout, s, &in, &options, &got);
       if (!bits) fused = count;
@@ -178,7 +197,8 @@ static void check_network(const char *architecture) {
   }
   assert_true(moved > 1e-3);
 
-  if (anas_lower_to_kernels(module) != ANAS_OK) fail_msg("%s", anas_error_message());
+  if (anas_lower_to_kernels_with(module, &(struct anas_lower_options){.group_bytes = 1}) != ANAS_OK)
+    fail_msg("%s", anas_error_message());
   assert_true(mlirOperationVerify(mlirModuleGetOperation(module)));
   struct anas_strbuf text = {0};
   anas_operation_text(mlirModuleGetOperation(module), &text);

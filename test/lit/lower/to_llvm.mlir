@@ -17,7 +17,7 @@
 // TUNED: llvm.func internal @k_add_body(%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: i64, %{{.*}}: i64)
 // REFERENCE: llvm.func internal @k_add_body(%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias})
 // CHECK-NOT: llvm.func{{.*}}@k_add({{.*}}){{.*}}sym_visibility
-// CHECK: llvm.func @anas_parallel_for(!llvm.ptr, !llvm.ptr, i64, i32)
+// CHECK: llvm.func @anas_launch(!llvm.ptr, !llvm.ptr, i32, i64, i64, i32)
 // CHECK-LABEL: llvm.func @k_add_range(
 // CHECK-SAME: !llvm.ptr, %[[BEGIN:.*]]: i64, %[[END:.*]]: i64)
 // CHECK-COUNT-3: llvm.load {{.*}} : !llvm.ptr -> !llvm.ptr
@@ -28,13 +28,13 @@
 // CHECK-DAG: llvm.mlir.addressof @k_add_range : !llvm.ptr
 // REFERENCE-DAG: llvm.mlir.constant(1 : i64) : i64
 // REFERENCE-DAG: llvm.mlir.constant(0 : i32) : i32
-// CHECK: llvm.call @anas_parallel_for(
+// CHECK: llvm.call @anas_launch(
 
 // LLVMIR-DAG: define void @infer(ptr %0, ptr %1)
 // LLVMIR-DAG: define internal void @k_add_body(
 // LLVMIR-DAG: define void @k_add_range(ptr %0, i64 %1, i64 %2)
 // LLVMIR-DAG: define void @k_add(ptr %0, ptr %1, ptr %2)
-// LLVMIR-DAG: declare void @anas_parallel_for(ptr, ptr, i64, i32)
+// LLVMIR-DAG: declare void @anas_launch(ptr, ptr, i32, i64, i64, i32)
 
 // CUDA-LABEL: func.func @infer(
 // CUDA: call @k_add(
