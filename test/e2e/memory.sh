@@ -11,15 +11,18 @@ fail() {
   exit 1
 }
 
+sanitized=${ANAS_SANITIZED:-0} # shadow memory counts as the process's: its peak says nothing
+
 check() { # what was run, as JSON in $scratch/run.json
   jq -s -e '.[0].planned_bytes == .[0].arena_bytes + .[0].params_bytes + .[0].data_bytes' "$scratch/run.json" >/dev/null ||
     fail "$1: planned_bytes is not the sum of its parts: $(head -n 1 "$scratch/run.json")"
-  jq -s -e '.[-1].peak_bytes <= .[0].planned_bytes + 80e6' "$scratch/run.json" >/dev/null ||
+  [ "$sanitized" = 1 ] || jq -s -e '.[-1].peak_bytes <= .[0].planned_bytes + 80e6' "$scratch/run.json" >/dev/null ||
     fail "$1: more than 80 MB over the plan: $(cat "$scratch/run.json")"
 }
 
 # Pages of 4 KiB would be one fault each.
 huge() {
+  [ "$sanitized" = 1 ] && return
   grep -q '\[never\]' /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null && return
   [ -e /sys/kernel/mm/transparent_hugepage/enabled ] || return 0
   jq -s -e '.[-1].page_faults < .[0].arena_bytes / 4096 / 2' "$scratch/run.json" >/dev/null ||
@@ -44,7 +47,7 @@ train() {
   anas-train "$scratch/resnet18.mlir" --dataset fashion-mnist --limit 256 --validation 128 --batch 128 --max-steps 1 "$@"
 }
 train --memory-limit 300M --json >"$scratch/run.json"
-jq -s -e '.[-1].peak_bytes <= 300 * 1024 * 1024' "$scratch/run.json" >/dev/null || fail "limit: $(cat "$scratch/run.json")"
+[ "$sanitized" = 1 ] || jq -s -e '.[-1].peak_bytes <= 300 * 1024 * 1024' "$scratch/run.json" >/dev/null || fail "limit: $(cat "$scratch/run.json")"
 jq -s '[.[0].planned_bytes, .[-1].train_loss, .[-1].val_loss]' "$scratch/run.json" |
   jq -e --slurpfile free "$scratch/free.json" '.[0] < $free[0][0] and .[1:] == $free[0][1:]' >/dev/null ||
   fail "limit: not less memory or other results: $(cat "$scratch/free.json" "$scratch/run.json")"
