@@ -9,7 +9,7 @@ m=${3:-200}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$bin/anas-search" --model cnn --evaluator simulated --trials 2 --study "$work/s" >/dev/null
-# Rows like a search leaves them; the candidates of all are that of trial 1, by hard links.
+# Rows like a search leaves them; the candidates of all are that of trial 1, by links.
 sqlite3 "$work/s/study.db" "
   with recursive c(i) as (select 2 union all select i + 1 from c where i + 1 < $n)
   insert into trials(number, parent, state, kind, block, description, hash, accuracy, loss, params, macs, flops, train_bytes,
@@ -19,7 +19,7 @@ sqlite3 "$work/s/study.db" "
     1e7, 2e7, 1e8, 900, 0.5, 0.1, 100, 100000000, 1, 1e9, 1e9, 1e9 + 10, '{}' from c;"
 first=$work/s/trials/0001/candidate.mlir
 seq -f "$work/s/trials/%04.0f" 2 $((n - 1)) | xargs mkdir -p
-seq -f "$work/s/trials/%04.0f/candidate.mlir" 2 $((n - 1)) | while read -r f; do ln "$first" "$f"; done
+seq -f "$work/s/trials/%04.0f/candidate.mlir" 2 $((n - 1)) | while read -r f; do ln -s "$first" "$f"; done
 start=$(date +%s.%N)
 "$bin/anas-search" status "$work/s" --json >/dev/null
 end=$(date +%s.%N)
