@@ -24,6 +24,8 @@ damaged; sqlite3 bad/study.db 'update trials set accuracy = null where number = 
 finds 'trial 2: COMPLETE without an accuracy' bad
 damaged; sqlite3 bad/study.db 'update trials set parent = 9 where number = 2'
 finds 'trial 2: its parent is trial 9' bad
+damaged; sqlite3 bad/study.db 'update trials set hash = (select hash from trials where number = 5) where number = 8'
+finds 'trial 8: the architecture of trial 5 again' bad
 damaged; sqlite3 bad/study.db 'delete from trials where number = 2'
 finds 'trial 2 is missing' bad
 damaged; dd if=/dev/zero of=bad/study.db bs=1 seek=4200 count=3000 conv=notrunc 2>/dev/null

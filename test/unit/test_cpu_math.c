@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Error bounds of the vector math functions against libm in double precision, and their values at the ends.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#include "test/unit/cpu_kernels.h"
+#include "test/unit/cpu_fixture.h"
 
 #include <float.h>
 
 #define POINTS 200000
 
-static MlirContext context;
-static struct anas_cpu_target targets[3];
-static int num_targets;
 static float x[POINTS + 16], y[POINTS + 16];
 
 // x: POINTS values from low to high, then the special ones. Returns how many.
@@ -40,7 +31,7 @@ static void run(const char *function, const struct anas_cpu_target *target, int 
                                                        .body = body,
                                                        .yield = "%r"});
   struct kernel_code code;
-  assert_true(kernel_compile(context, text, target, &code, NULL, NULL));
+  assert_true(kernel_compile(cpu.context, text, target, &code, NULL, NULL));
   assert_null(strstr(code.ir, "math.")); // everything was expanded
   void *operands[] = {x, y};
   kernel_run(&code, operands, 2, 1);
@@ -53,9 +44,9 @@ static void run(const char *function, const struct anas_cpu_target *target, int 
 static void check(const char *function, double (*exact)(double), double low, double high, double relative,
                   double absolute) {
   int count = grid(low, high);
-  for (int t = 0; t < num_targets; t++) {
+  for (int t = 0; t < cpu.num_targets; t++) {
     memset(y, 0x7f, sizeof y);
-    run(function, &targets[t], count);
+    run(function, &cpu.targets[t], count);
     for (int i = 0; i < count; i++) {
       double want = exact((double)x[i]);
       if (fabs(want) > FLT_MAX) want = copysign(INFINITY, want);
@@ -64,7 +55,7 @@ static void check(const char *function, double (*exact)(double), double low, dou
                                 : fabs(y[i] - want) <= relative * fabs(want) + absolute;
       if (!fits && fabs(want) < FLT_MIN) fits = fabs(y[i]) <= FLT_MIN;
       if (!fits)
-        fail_msg("%s: %s(%.9g) is %.9g, expected %.9g, error %.3g", targets[t].cpu, function, x[i], y[i], want,
+        fail_msg("%s: %s(%.9g) is %.9g, expected %.9g, error %.3g", cpu.targets[t].cpu, function, x[i], y[i], want,
                  fabs(y[i] - want));
     }
   }
@@ -109,7 +100,7 @@ static void algebraic(void **state) {
   (void)state;
   check("absf", fabs, -10, 10, 0, 0);
   int count = grid(1e-4, 10);
-  for (int t = 0; t < num_targets; t++) {
+  for (int t = 0; t < cpu.num_targets; t++) {
     memset(y, 0x7f, sizeof y);
     char type[32];
     snprintf(type, sizeof type, "%dxf32", count);
@@ -122,30 +113,15 @@ static void algebraic(void **state) {
                                                          .body = "    %r = math.rsqrt %i0 : f32\n",
                                                          .yield = "%r"});
     struct kernel_code code;
-    assert_true(kernel_compile(context, text, &targets[t], &code, NULL, NULL));
+    assert_true(kernel_compile(cpu.context, text, &cpu.targets[t], &code, NULL, NULL));
     void *operands[] = {x, y};
     kernel_run(&code, operands, 2, 1);
     for (int i = 0; i < POINTS; i++)
       if (fabs(y[i] - reciprocal_root((double)x[i])) > 2e-7 * reciprocal_root((double)x[i]))
-        fail_msg("%s: rsqrt(%.9g) is %.9g", targets[t].cpu, x[i], y[i]);
+        fail_msg("%s: rsqrt(%.9g) is %.9g", cpu.targets[t].cpu, x[i], y[i]);
     kernel_release(&code);
     free(text);
   }
-}
-
-static int set_up(void **state) {
-  (void)state;
-  context = anas_context_create(false);
-  num_targets = kernel_targets(targets);
-  return num_targets > 0 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  for (int i = 0; i < num_targets; i++)
-    anas_cpu_target_deinit(&targets[i]);
-  mlirContextDestroy(context);
-  return 0;
 }
 
 int main(void) {
@@ -155,5 +131,5 @@ int main(void) {
       cmocka_unit_test(logarithms),
       cmocka_unit_test(algebraic),
   };
-  return cmocka_run_group_tests(tests, set_up, tear_down);
+  return cmocka_run_group_tests(tests, cpu_set_up, cpu_tear_down);
 }

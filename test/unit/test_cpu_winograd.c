@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Convolutions by Winograd's algorithm against sums in double precision, with the error of the direct kernel beside it.
 #include "passes/cpu/cpu.h"
-#include "test/unit/cpu_kernels.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "test/unit/cpu_fixture.h"
 
 // Largest error, in deviations of the result. Each of the two transforms of results of 4 x 4 loses about two bits.
 #define BOUND 1e-4
-
-static MlirContext context;
-static struct anas_cpu_target targets[3];
-static int num_targets;
 
 struct conv {
   int n, height, width, blocks, block, tiles, lane; // channels and features: blocks * block, tiles * lane
@@ -88,7 +78,7 @@ static struct data make_exact(const struct conv *c, const float *x, const float 
 static double run(const char *text, const struct anas_cpu_target *target, struct kernel_buffer *buffer,
                   const struct kernel_operand *operand, const float *before, const struct data *data, int *out_parts) {
   struct kernel_code code;
-  assert_true(kernel_compile(context, text, target, &code, NULL, NULL));
+  assert_true(kernel_compile(cpu.context, text, target, &code, NULL, NULL));
   double worst = 0;
   for (int pieces = 1; pieces <= 3; pieces += 2) {
     memcpy(buffer[3].data, before, buffer[3].bytes);
@@ -112,7 +102,7 @@ static int check(const struct conv *c) {
   struct kernel_operand operand[KERNEL_MAX_OPERANDS];
   struct kernel_code reference;
   int num;
-  assert_true(kernel_compile(context, text, NULL, &reference, operand, &num));
+  assert_true(kernel_compile(cpu.context, text, NULL, &reference, operand, &num));
   kernel_release(&reference);
   assert_int_equal(num, 4);
   struct kernel_buffer buffer[4];
@@ -126,8 +116,8 @@ static int check(const struct conv *c) {
   memcpy(before, buffer[3].data, buffer[3].bytes);
   struct data data = make_exact(c, (float *)buffer[0].data, (float *)buffer[1].data, before);
   int parts = 0;
-  for (int t = 0; t < num_targets; t++) {
-    struct anas_cpu_target target = targets[t];
+  for (int t = 0; t < cpu.num_targets; t++) {
+    struct anas_cpu_target target = cpu.targets[t];
     int direct_parts;
     target.winograd = ANAS_WINOGRAD_OFF;
     double direct = run(text, &target, buffer, operand, before, &data, &direct_parts);
@@ -186,25 +176,10 @@ static void added(void **state) {
 // So many channels that the transformed data of a few tiles do not fit the cache: on wide vectors, parts of their own.
 static void many_channels(void **state) {
   (void)state;
-  int expected = num_targets == 3 ? 4 : 2;
+  int expected = cpu.num_targets == 3 ? 4 : 2;
   assert_int_equal(check(&(struct conv){24, 8, 8, 32, 16, 2, 32, .reversed = true}), expected);
   assert_int_equal(check(&(struct conv){24, 7, 8, 32, 16, 2, 32, .reversed = false, .add = true}), expected);
   check(&(struct conv){31, 4, 4, 16, 16, 2, 32, .reversed = false});
-}
-
-static int set_up(void **state) {
-  (void)state;
-  context = anas_context_create(false);
-  num_targets = kernel_targets(targets);
-  return num_targets > 0 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  for (int i = 0; i < num_targets; i++)
-    anas_cpu_target_deinit(&targets[i]);
-  mlirContextDestroy(context);
-  return 0;
 }
 
 int main(void) {
@@ -213,5 +188,5 @@ int main(void) {
       cmocka_unit_test(small_images), cmocka_unit_test(one_block_and_narrow_tiles),
       cmocka_unit_test(added),        cmocka_unit_test(many_channels),
   };
-  return cmocka_run_group_tests(tests, set_up, tear_down);
+  return cmocka_run_group_tests(tests, cpu_set_up, cpu_tear_down);
 }

@@ -9,14 +9,11 @@
 
 #include "passes/lower/lowering.h"
 #include "runtime/support/file.h"
-#include "test/unit/cpu_kernels.h"
+#include "test/unit/cpu_fixture.h"
 #include "test/unit/op_program.h"
 
 #define TOLERANCE 1e-4 // of 1 + |reference|
 
-static MlirContext context;
-static struct anas_cpu_target targets[3];
-static int num_targets;
 static char (*seen)[35]; // names of kernel functions, which are hashes of their text
 static size_t num_seen, capacity_seen;
 
@@ -61,7 +58,7 @@ static void check_kernel(const char *op, const char *name, const char *function)
   struct kernel_operand operand[KERNEL_MAX_OPERANDS];
   struct kernel_code reference, code;
   int num;
-  assert_true(kernel_compile(context, text, NULL, &reference, operand, &num));
+  assert_true(kernel_compile(cpu.context, text, NULL, &reference, operand, &num));
   struct kernel_buffer input[KERNEL_MAX_OPERANDS], want[KERNEL_MAX_OPERANDS], got[KERNEL_MAX_OPERANDS];
   void *pointers[KERNEL_MAX_OPERANDS];
   for (int i = 0; i < num; i++) {
@@ -69,8 +66,8 @@ static void check_kernel(const char *op, const char *name, const char *function)
     kernel_buffer_init(&want[i], &operand[i]);
     kernel_buffer_init(&got[i], &operand[i]);
   }
-  for (int t = 0; t < num_targets; t++) {
-    assert_true(kernel_compile(context, text, &targets[t], &code, NULL, NULL));
+  for (int t = 0; t < cpu.num_targets; t++) {
+    assert_true(kernel_compile(cpu.context, text, &cpu.targets[t], &code, NULL, NULL));
     for (int positive = 0; positive < 2; positive++) {
       struct anas_rng rng = anas_rng_make(11);
       for (int i = 0; i < num; i++) {
@@ -86,8 +83,8 @@ static void check_kernel(const char *op, const char *name, const char *function)
       for (int i = 0; i < num; i++) {
         for (int64_t e = 0; e < operand[i].elements; e++)
           if (!agree(element(got[i].data, &operand[i], e), element(want[i].data, &operand[i], e)))
-            fail_msg("%s, %s: operand %d, element %lld is %.9g, expected %.9g\n%s", op, targets[t].cpu, i, (long long)e,
-                     element(got[i].data, &operand[i], e), element(want[i].data, &operand[i], e), text);
+            fail_msg("%s, %s: operand %d, element %lld is %.9g, expected %.9g\n%s", op, cpu.targets[t].cpu, i,
+                     (long long)e, element(got[i].data, &operand[i], e), element(want[i].data, &operand[i], e), text);
         assert_true(kernel_buffer_intact(&got[i]));
       }
     }
@@ -106,8 +103,8 @@ static int check_sample(const struct anas_op_def *def, const struct anas_sample 
   struct instance instance;
   struct program program;
   int checked = 0;
-  instance_init(context, def, sample, &instance);
-  program_init(context, &instance, true, def->backward != NULL, &program);
+  instance_init(cpu.context, def, sample, &instance);
+  program_init(cpu.context, &instance, true, def->backward != NULL, &program);
   for (int i = 0; i < program.lowering->num_nests; i++) {
     struct anas_kernel_function kernel;
     assert_int_equal(anas_kernel_function_print(program.lowering, program.lowering->nests[i], &kernel), ANAS_OK);
@@ -129,27 +126,16 @@ static void kernels_of_every_op(void **state) {
   for (int d = 0; d < count; d++)
     for (int i = 0; defs[d]->forward && i < defs[d]->num_samples; i++)
       checked += check_sample(defs[d], &defs[d]->samples[i]);
-  print_message("%d kernel functions, %d targets\n", checked, num_targets);
+  print_message("%d kernel functions, %d targets\n", checked, cpu.num_targets);
   assert_true(checked > 100);
 }
 
-static int setup(void **state) {
-  (void)state;
-  context = anas_context_create(false);
-  num_targets = kernel_targets(targets);
-  return num_targets > 0 ? 0 : -1;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  for (int i = 0; i < num_targets; i++)
-    anas_cpu_target_deinit(&targets[i]);
+static int tear_down(void **state) {
   free(seen);
-  mlirContextDestroy(context);
-  return 0;
+  return cpu_tear_down(state);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(kernels_of_every_op)};
-  return cmocka_run_group_tests(tests, setup, teardown);
+  return cmocka_run_group_tests(tests, cpu_set_up, tear_down);
 }

@@ -1,17 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Filter gradients by Winograd, for every vector width this machine can run: errors against sums in double, beside
 // those of the direct sum in float.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#include "test/unit/cpu_kernels.h"
-
-static MlirContext context;
-static struct anas_cpu_target targets[3];
-static int num_targets;
+#include "test/unit/cpu_fixture.h"
 
 struct filter_case {
   int n, h, w, channels, features;
@@ -109,9 +99,9 @@ static void check_case(const struct filter_case *s) {
   struct kernel_buffer buffer[4];
   void *pointers[4];
   int num;
-  struct anas_cpu_target plain = targets[num_targets - 1];
+  struct anas_cpu_target plain = cpu.targets[cpu.num_targets - 1];
   plain.winograd = ANAS_WINOGRAD_OFF;
-  assert_true(kernel_compile(context, text, &plain, &direct, operand, &num));
+  assert_true(kernel_compile(cpu.context, text, &plain, &direct, operand, &num));
   assert_null(direct.scratch);
   for (int i = 0; i < 4; i++) {
     kernel_buffer_init(&buffer[i], &operand[i]);
@@ -126,10 +116,10 @@ static void check_case(const struct filter_case *s) {
   kernel_run(&direct, pointers, 4, 1);
   errors(pointers[3], expected, count, &direct_max, &direct_rms);
   kernel_release(&direct);
-  for (int t = 0; t < num_targets; t++) {
+  for (int t = 0; t < cpu.num_targets; t++) {
     struct kernel_code code;
-    targets[t].winograd = ANAS_WINOGRAD_ALWAYS;
-    assert_true(kernel_compile(context, text, &targets[t], &code, NULL, NULL));
+    cpu.targets[t].winograd = ANAS_WINOGRAD_ALWAYS;
+    assert_true(kernel_compile(cpu.context, text, &cpu.targets[t], &code, NULL, NULL));
     assert_non_null(code.scratch);
     for (int pieces = 1; pieces <= 3; pieces += 2) {
       memset(pointers[3], 0xff, buffer[3].bytes);
@@ -137,7 +127,7 @@ static void check_case(const struct filter_case *s) {
       double max, rms;
       errors(pointers[3], expected, count, &max, &rms);
       print_message("%dx%dx%dx%d-%d %-10s max %.1e rms %.1e, direct %.1e %.1e\n", s->n, s->h, s->w, s->channels,
-                    s->features, targets[t].cpu, max, rms, direct_max, direct_rms);
+                    s->features, cpu.targets[t].cpu, max, rms, direct_max, direct_rms);
       assert_true(max < 4e-5 && rms < 3e-6);
       // However the work is shared among threads, the sums are the same.
       if (pieces == 1) memcpy(first, pointers[3], buffer[3].bytes);
@@ -160,22 +150,7 @@ static void all_cases(void **state) {
     check_case(&cases[i]);
 }
 
-static int set_up(void **state) {
-  (void)state;
-  context = anas_context_create(false);
-  num_targets = kernel_targets(targets);
-  return num_targets > 0 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  for (int i = 0; i < num_targets; i++)
-    anas_cpu_target_deinit(&targets[i]);
-  mlirContextDestroy(context);
-  return 0;
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(all_cases)};
-  return cmocka_run_group_tests(tests, set_up, tear_down);
+  return cmocka_run_group_tests(tests, cpu_set_up, cpu_tear_down);
 }

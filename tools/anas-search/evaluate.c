@@ -114,7 +114,10 @@ static int64_t load_checkpoint(const struct reporter *reporter) {
                                anas_program_params(reporter->program), &has_optimizer);
   int64_t steps = status == ANAS_OK && step && has_optimizer ? strtoll(step, NULL, 10) : 0;
   free(step);
-  printf(steps ? "going on after step %lld\n" : "the checkpoint cannot be used; starting again\n", (long long)steps);
+  if (steps)
+    printf("going on after step %lld\n", (long long)steps);
+  else
+    printf("the checkpoint cannot be used; starting again\n");
   return steps;
 }
 

@@ -57,10 +57,28 @@ static void check_entry(struct visit *visit, int64_t number) {
   if (t->state == STUDY_COMPLETE && !t->hash) complain(visit, "trial %lld: COMPLETE without an architecture", n);
   if (t->state != STUDY_COMPLETE && t->state != STUDY_RUNNING && !t->reason)
     complain(visit, "trial %lld: %s without a reason", n, study_state_name(t->state));
-  for (int64_t i = visit->search.options.seed_trials;
-       t->hash && number >= visit->search.options.seed_trials && i < number; i++)
-    if (visit->search.trials[i].hash && !strcmp(visit->search.trials[i].hash, t->hash))
-      complain(visit, "trial %lld: the architecture of trial %lld again", n, (long long)i);
+}
+
+static int by_hash(const void *left, const void *right) {
+  const struct study_trial *a = *(const struct study_trial *const *)left,
+                           *b = *(const struct study_trial *const *)right;
+  int order = strcmp(a->hash, b->hash);
+  return order ? order : a->number < b->number ? -1 : a->number > b->number;
+}
+
+// Only the seed model is trained more than once.
+static void check_duplicates(struct visit *visit) {
+  const struct search *search = &visit->search;
+  const struct study_trial **sorted = anas_calloc((size_t)search->num_trials, sizeof(void *));
+  size_t count = 0;
+  for (int64_t i = search->options.seed_trials; i < search->num_trials; i++)
+    if (search->trials[i].hash) sorted[count++] = &search->trials[i];
+  qsort(sorted, count, sizeof(void *), by_hash);
+  for (size_t i = 1; i < count; i++)
+    if (!strcmp(sorted[i]->hash, sorted[i - 1]->hash))
+      complain(visit, "trial %lld: the architecture of trial %lld again", (long long)sorted[i]->number,
+               (long long)sorted[i - 1]->number);
+  free(sorted);
 }
 
 // The architecture in the file is the one that was decided.
@@ -103,6 +121,7 @@ static anas_status fsck(struct visit *visit) {
     check_entry(visit, i);
     check_candidate(visit, i);
   }
+  check_duplicates(visit);
   struct study_artefact *artefacts;
   int64_t count;
   anas_status status = study_artefacts(search->study, &artefacts, &count);

@@ -3,13 +3,6 @@
 // lambda is the number of workers.
 #include "tools/anas-search/strategies/population.h"
 
-static int64_t choose(const struct search *search, const struct population *population, struct anas_rng *rng,
-                      json_t *decision) {
-  (void)search;
-  (void)decision;
-  return population->numbers[anas_rng_below(rng, (uint64_t)population->count)];
-}
-
 static anas_status propose(struct search *search, int64_t number, int64_t visible, struct anas_rng *rng,
                            struct proposal *out) {
   (void)number;
@@ -22,7 +15,7 @@ static anas_status propose(struct search *search, int64_t number, int64_t visibl
     population_deinit(&more);
     population_truncate(&population, size);
   }
-  return population_propose(search, "mu-plus-lambda", &population, choose, visible, rng, out);
+  return population_propose(search, "mu-plus-lambda", &population, population_uniform, visible, rng, out);
 }
 
 const struct search_strategy strategy_mu_plus_lambda = {

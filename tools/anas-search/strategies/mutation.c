@@ -2,18 +2,11 @@
 // The baseline of undirected evolution: mutations of uniformly chosen candidates, whatever their results.
 #include "tools/anas-search/strategies/population.h"
 
-static int64_t choose(const struct search *search, const struct population *population, struct anas_rng *rng,
-                      json_t *decision) {
-  (void)search;
-  (void)decision;
-  return population->numbers[anas_rng_below(rng, (uint64_t)population->count)];
-}
-
 static anas_status propose(struct search *search, int64_t number, int64_t visible, struct anas_rng *rng,
                            struct proposal *out) {
   (void)number;
   struct population population = population_read(search, 0, visible, 0);
-  return population_propose(search, "mutation", &population, choose, visible, rng, out);
+  return population_propose(search, "mutation", &population, population_uniform, visible, rng, out);
 }
 
 const struct search_strategy strategy_mutation = {

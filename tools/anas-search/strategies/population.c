@@ -91,6 +91,13 @@ void population_append(struct population *population, const struct population *m
   *population = both;
 }
 
+int64_t population_uniform(const struct search *search, const struct population *population, struct anas_rng *rng,
+                           json_t *decision) {
+  (void)search;
+  (void)decision;
+  return population->numbers[anas_rng_below(rng, (uint64_t)population->count)];
+}
+
 struct choice {
   const struct population *population;
   population_choose choose;

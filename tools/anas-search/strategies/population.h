@@ -25,6 +25,8 @@ void population_append(struct population *population, const struct population *m
 // Chooses a parent; population is not empty. What led to it may be added to the decision.
 typedef int64_t (*population_choose)(const struct search *search, const struct population *population,
                                      struct anas_rng *rng, json_t *decision);
+int64_t population_uniform(const struct search *search, const struct population *population, struct anas_rng *rng,
+                           json_t *decision); // any member
 // Proposes a mutation of a chosen member, trying others while nothing new is found. An empty population stands for the
 // seed model. The population is taken over.
 anas_status population_propose(struct search *search, const char *strategy, struct population *population,
