@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Filter gradients by Winograd: code of the transforms and of the products.
+#include "passes/cpu/winograd.h"
 #include "passes/cpu/winograd_filter.h"
 
 #include <math.h>
 
-#define MAX_WINDOW 6
-#define MAX_POINTS (MAX_WINDOW * MAX_WINDOW)
 #define TAPS 3
 #define MAX_SUMS 32
 
@@ -20,97 +19,8 @@ struct filter_emitter {
   struct anas_address slot;
 };
 
-typedef void (*transform_fn)(struct filter_emitter *e, const MlirValue *in, MlirValue *out);
-
-static MlirValue fma_const(struct filter_emitter *e, double factor, MlirValue a, MlirValue b) {
-  return anas_code_fma(e->code, anas_code_splat_f32(e->code, e->lanes, factor), a, b);
-}
-
-static MlirValue times(struct filter_emitter *e, double factor, MlirValue a) {
-  return anas_code_binary(e->code, "arith.mulf", anas_code_splat_f32(e->code, e->lanes, factor), a);
-}
-
 static MlirValue add(struct filter_emitter *e, MlirValue a, MlirValue b) {
   return anas_code_binary(e->code, "arith.addf", a, b);
-}
-
-static MlirValue sub(struct filter_emitter *e, MlirValue a, MlirValue b) {
-  return anas_code_binary(e->code, "arith.subf", a, b);
-}
-
-// ---- transforms of one dimension (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", section 4)
-
-// m = 2, points 0, 1, -1 and infinity: B' x
-static void transform_x_2(struct filter_emitter *e, const MlirValue *x, MlirValue *out) {
-  out[0] = sub(e, x[0], x[2]);
-  out[1] = add(e, x[1], x[2]);
-  out[2] = sub(e, x[2], x[1]);
-  out[3] = sub(e, x[1], x[3]);
-}
-
-// A dy
-static void transform_dy_2(struct filter_emitter *e, const MlirValue *y, MlirValue *out) {
-  out[0] = y[0];
-  out[1] = add(e, y[0], y[1]);
-  out[2] = sub(e, y[0], y[1]);
-  out[3] = times(e, -1, y[1]);
-}
-
-// G' u
-static void transform_sums_2(struct filter_emitter *e, const MlirValue *u, MlirValue *out) {
-  MlirValue even = add(e, u[1], u[2]);
-  out[0] = fma_const(e, 0.5, even, u[0]);
-  out[1] = times(e, 0.5, sub(e, u[1], u[2]));
-  out[2] = fma_const(e, 0.5, even, u[3]);
-}
-
-// m = 4, points 0, 1, -1, 2, -2 and infinity: B' x
-static void transform_x_4(struct filter_emitter *e, const MlirValue *x, MlirValue *out) {
-  MlirValue even = fma_const(e, -4, x[2], x[4]), odd = fma_const(e, -4, x[1], x[3]);
-  MlirValue even2 = sub(e, x[4], x[2]), odd2 = sub(e, x[3], x[1]);
-  out[0] = fma_const(e, 4, x[0], fma_const(e, -5, x[2], x[4]));
-  out[1] = add(e, even, odd);
-  out[2] = sub(e, even, odd);
-  out[3] = fma_const(e, 2, odd2, even2);
-  out[4] = fma_const(e, -2, odd2, even2);
-  out[5] = fma_const(e, 4, x[1], fma_const(e, -5, x[3], x[5]));
-}
-
-// A dy
-static void transform_dy_4(struct filter_emitter *e, const MlirValue *y, MlirValue *out) {
-  MlirValue even = add(e, y[0], y[2]), odd = add(e, y[1], y[3]);
-  MlirValue even2 = fma_const(e, 4, y[2], y[0]), odd2 = fma_const(e, 4, y[3], y[1]);
-  out[0] = y[0];
-  out[1] = add(e, even, odd);
-  out[2] = sub(e, even, odd);
-  out[3] = fma_const(e, 2, odd2, even2);
-  out[4] = fma_const(e, -2, odd2, even2);
-  out[5] = y[3];
-}
-
-// G' u
-static void transform_sums_4(struct filter_emitter *e, const MlirValue *u, MlirValue *out) {
-  MlirValue one = add(e, u[1], u[2]), two = add(e, u[3], u[4]);
-  MlirValue one_odd = sub(e, u[2], u[1]), two_odd = sub(e, u[3], u[4]);
-  out[0] = fma_const(e, 1.0 / 4, u[0], fma_const(e, 1.0 / 24, two, times(e, -1.0 / 6, one)));
-  out[1] = fma_const(e, 1.0 / 12, two_odd, times(e, 1.0 / 6, one_odd));
-  out[2] = fma_const(e, 1.0 / 6, sub(e, two, one), u[5]);
-}
-
-// in[rows][columns], both `size`, to out[size_out][size_out]; column by column first.
-static void transform_square(struct filter_emitter *e, transform_fn transform, int size, int size_out,
-                             const MlirValue *in, MlirValue *out) {
-  MlirValue half[MAX_WINDOW][MAX_WINDOW];
-  for (int j = 0; j < size; j++) {
-    MlirValue column[MAX_WINDOW], result[MAX_WINDOW];
-    for (int i = 0; i < size; i++)
-      column[i] = in[i * size + j];
-    transform(e, column, result);
-    for (int i = 0; i < size_out; i++)
-      half[i][j] = result[i];
-  }
-  for (int i = 0; i < size_out; i++)
-    transform(e, half[i], out + (ptrdiff_t)i * size_out);
 }
 
 // ---- transforming the tiles of a step
@@ -118,7 +28,8 @@ static void transform_square(struct filter_emitter *e, transform_fn transform, i
 struct side { // x or dy
   MlirValue source;
   const struct anas_filter_strides *stride;
-  transform_fn transform;
+  const struct anas_winograd_matrix *matrix;
+  bool transposed;
   int size;      // positions of a tile in each dimension
   int64_t halo;  // of them, beyond the positions of dy
   int64_t first; // element of the source at iteration 0
@@ -131,7 +42,7 @@ static struct side side_x(const struct filter_emitter *e) {
   const struct anas_winograd_filter *plan = e->plan;
   return (struct side){.source = e->x,
                        .stride = &plan->x_stride,
-                       .transform = plan->m == 2 ? transform_x_2 : transform_x_4,
+                       .matrix = anas_winograd_input_matrix(plan->m),
                        .size = plan->window,
                        .halo = TAPS - 1,
                        .first = plan->nest->operand[plan->x].offset,
@@ -144,7 +55,8 @@ static struct side side_dy(const struct filter_emitter *e) {
   const struct anas_winograd_filter *plan = e->plan;
   return (struct side){.source = e->dy,
                        .stride = &plan->dy_stride,
-                       .transform = plan->m == 2 ? transform_dy_2 : transform_dy_4,
+                       .matrix = anas_winograd_output_matrix(plan->m),
+                       .transposed = true,
                        .size = plan->m,
                        .first = plan->nest->operand[plan->dy].offset,
                        .block = e->feature_block,
@@ -170,7 +82,7 @@ static struct anas_address tile_row(struct filter_emitter *e, const struct side 
 static void emit_tile(struct filter_emitter *e, const struct side *side, struct anas_address from,
                       struct anas_address to, const int64_t *valid) {
   struct anas_code *code = e->code;
-  MlirValue zero = anas_code_splat_f32(code, e->lanes, 0), in[MAX_POINTS], out[MAX_POINTS];
+  MlirValue zero = anas_code_splat_f32(code, e->lanes, 0), in[ANAS_WINOGRAD_POINTS], out[ANAS_WINOGRAD_POINTS];
   for (int i = 0; i < side->size; i++)
     for (int j = 0; j < side->size; j++) {
       bool exists = i < valid[0] + side->halo && j < valid[1] + side->halo;
@@ -179,7 +91,7 @@ static void emit_tile(struct filter_emitter *e, const struct side *side, struct 
           exists ? anas_code_vector_load(code, side->source, anas_address_offset(from, offset), e->vector, e->lanes)
                  : zero;
     }
-  transform_square(e, side->transform, side->size, e->plan->window, in, out);
+  anas_winograd_transform(code, side->matrix, side->transposed, in, out);
   for (int i = 0; i < e->plan->points; i++)
     anas_code_vector_store(code, out[i], e->scratch, anas_address_offset(to, i * e->plan->step), e->lanes);
 }
@@ -419,17 +331,17 @@ static void emit_filters(struct filter_emitter *e, MlirValue first, int64_t coun
       anas_code_for(code, (MlirValue){0}, anas_code_index(code, plan->feature_block), e->lanes, 0, NULL);
   struct anas_address at = anas_address_step(code, e->slot, channel, plan->feature_block);
   at = anas_address_step(code, at, columns.iv, 1);
-  MlirValue sums[MAX_POINTS], taps[TAPS * TAPS];
+  MlirValue sums[ANAS_WINOGRAD_POINTS], taps[TAPS * TAPS];
   for (int j = 0; j < plan->window; j++) { // a column of points at a time, so that they fit the registers
-    int point[MAX_WINDOW];
-    MlirValue column[MAX_WINDOW];
+    int point[ANAS_WINOGRAD_PATCH];
+    MlirValue column[ANAS_WINOGRAD_PATCH];
     for (int i = 0; i < plan->window; i++)
       point[i] = i * plan->window + j;
     load_sums(e, point, plan->window, at, column);
     for (int i = 0; i < plan->window; i++)
       sums[point[i]] = column[i];
   }
-  transform_square(e, plan->m == 2 ? transform_sums_2 : transform_sums_4, plan->window, TAPS, sums, taps);
+  anas_winograd_transform(code, anas_winograd_filter_matrix(plan->m), true, sums, taps);
   struct anas_address to = {{0}, plan->nest->operand[plan->dw].offset};
   to = anas_address_step(code, to, e->channel_block, plan->channel_block * plan->channel_stride);
   to = anas_address_step(code, to, channel, plan->channel_stride);
