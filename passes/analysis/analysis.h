@@ -105,6 +105,7 @@ anas_status anas_check_sizes(const struct anas_model *model, int64_t batch, int6
 // is the memory plan's (anas-to-kernels).
 struct anas_model_cost {
   int64_t params, macs, flops, activation_bytes, train_bytes;
+  int64_t model_bytes; // parameters and running statistics, as stored
 };
 anas_status anas_model_cost(const struct anas_model *model, int64_t batch, struct anas_model_cost *out);
 

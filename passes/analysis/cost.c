@@ -98,6 +98,8 @@ static anas_status total(const struct anas_model *model, int entry, const struct
   ANAS_RETURN_IF_ERROR(add(&cost.train_bytes, batch, example_bytes));
   ANAS_RETURN_IF_ERROR(add(&cost.train_bytes, 12, cost.params));
   ANAS_RETURN_IF_ERROR(add(&cost.train_bytes, 4, state_scalars));
+  ANAS_RETURN_IF_ERROR(add(&cost.model_bytes, 4, cost.params));
+  ANAS_RETURN_IF_ERROR(add(&cost.model_bytes, 4, state_scalars));
   *out = cost;
   return ANAS_OK;
 }

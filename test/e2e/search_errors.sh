@@ -35,7 +35,7 @@ done
 rm -rf bad && mkdir bad && sqlite3 bad/study.db 'create table t(x)'
 fails "'bad/study.db' is a database, but not a study of anas" anas-search status bad
 rm -rf bad && cp -r good bad && sqlite3 bad/study.db 'PRAGMA user_version=99'
-fails "schema version 99; this anas-search reads versions 1 to 2" anas-search --study bad --resume
+fails "schema version 99; this anas-search reads versions 1 to 3" anas-search --study bad --resume
 fails "there is no study in 'absent'" anas-search status absent
 fails "there is no study in 'absent'" anas-search --study absent --resume
 fails "'good' already holds a study; continue it with --resume" anas-search --model cnn --evaluator simulated --study good
@@ -50,7 +50,16 @@ fails "--cpu: unknown processor 'haswel'; did you mean 'haswell'?" anas-search -
 fails "unknown strategy 'alpha'; there are: alphanas, regularized, nsga2, mu-plus-lambda, local, mutation, random" anas-search --model cnn --study x --strategy alpha
 fails "--objective is METRIC:max or METRIC:min" anas-search --model cnn --study x --objective speed:max
 fails "got 'acuracy:max'; did you mean 'accuracy'?" anas-search --model cnn --study x --objective acuracy:max
-fails "got 'parms<3'; did you mean 'params'?" anas-search --model cnn --study x --constraint 'parms<3'
+constraint() { fails "$1" anas-search --model cnn --study x --constraint "$2"; } # constraint PATTERN EXPRESSION
+constraint "column 1: there is no metric 'parms'; did you mean 'params'?" 'parms<3'
+constraint "column 15: there is no metric 'para'; did you mean 'params'?" 'macs > 1*seed.para'
+constraint "column 8: expected a number, a metric or '('" 'params<'
+constraint "column 1: a condition is needed here" 'params + 1'
+constraint "column 11: unknown unit" 'params < 3MB'
+constraint "column 12: expected an operator" 'params < 3 4'
+constraint "column 14: a number or a metric is needed here" 'params < 2 * (macs < 1)'
+constraint "column 16: a condition is needed here" 'params < 1 and macs'
+fails "planned_bytes is measured on compiled programs" anas-search --model cnn --study x --evaluator simulated --constraint 'planned_bytes<1'
 for command in status top show pareto replay fsck gc; do anas-search $command --help | grep -q '^Example'; done
 fails "accuracy is only known after training" anas-search --model cnn --study x --constraint 'accuracy>0.5'
 fails "cannot open 'absent.mlir'" anas-search absent.mlir --evaluator simulated --study x

@@ -42,3 +42,19 @@ cmp s.log again.log
 sed 's/28x28x1xf32/32x32x3xf32/g;s/14x14x8/16x16x8/g' net.mlir >other.mlir
 refused anas-search other.mlir --dataset fashion-mnist --study x 2>error.txt
 grep -q 'the model takes tensor<?x32x32x3xf32>, but images of fashion-mnist are tensor<?x28x28x1xf32>' error.txt
+
+# Planned memory is an exact number, before training; a constraint on it refuses candidates with the number.
+planned=$(sqlite3 s/study.db 'select planned_bytes from trials where number = 0')
+test "$(sed -n 's/.*arena \([0-9]*\) bytes, parameters \([0-9]*\) bytes/\1 \2/p' s/trials/0000/output.txt |
+  awk '{printf "%d", $1 + $2}')" = "${planned%.0}"
+# Parameters and running statistics, as the file holds them.
+model=$(sqlite3 s/study.db 'select model_bytes from trials where number = (select max(trial) from artefacts where file = "weights.safetensors")')
+weights=$(sqlite3 s/study.db 'select max(trial) from artefacts where file = "weights.safetensors"')
+file=s/trials/$(printf %04d "$weights")/weights.safetensors
+header=$(od -An -tu8 -N8 "$file" | tr -d ' ')
+test $(($(stat -c %s "$file") - 8 - header)) = "${model%.0}"
+anas-search net.mlir --dataset fashion-mnist --limit 128 --validation 128 --batch 64 --trials 2 --seed 2 --study c \
+  --constraint 'params > 0 and planned_bytes < 0.1*seed.planned_bytes' >out.txt
+test "$(sqlite3 c/study.db "select state from trials order by number" | tr '\n' ' ')" = 'COMPLETE INVALID '
+sqlite3 c/study.db 'select reason from trials where number = 1' |
+  grep -q "^outside --constraint 'params > 0 and planned_bytes < 0.1\*seed.planned_bytes': params = [0-9]*, planned_bytes = [0-9]*, seed.planned_bytes = $(sqlite3 c/study.db 'select cast(planned_bytes as integer) from trials where number = 0')$"

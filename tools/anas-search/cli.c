@@ -3,12 +3,12 @@
 #include "passes/cpu/cpu.h"
 #include "passes/search/pareto.h"
 #include "tools/anas-search/evaluators/evaluator.h"
+#include "tools/anas-search/measure.h"
 
 #include "runtime/support/memory.h"
 #include "runtime/support/nearest.h"
 #include "runtime/support/parse.h"
 
-#include <ctype.h>
 #include <jansson.h>
 #include <math.h>
 #include <stddef.h>
@@ -42,10 +42,9 @@ static const struct flag what[] = {
     {"validation", "N", INTEGER, AT(validation), -1, 1e12,
      "hold out the last N training images (default -1: the set's rule)"},
     {"objective", "METRIC:max|min", OBJECTIVE, 0, 0, 0,
-     "what to optimise, repeatable (default accuracy:max params:min); metrics: accuracy, loss, params, macs, flops, "
-     "train_bytes, images_per_second"},
-    {"constraint", "'METRIC<N'", CONSTRAINT, 0, 0, 0,
-     "never train a candidate that breaks this, repeatable; metrics: params, macs, flops, train_bytes"},
+     "what to optimise, repeatable, see Metrics (default accuracy:max params:min)"},
+    {"constraint", "'EXPR'", CONSTRAINT, 0, 0, 0,
+     "never train a candidate that breaks this, repeatable: 'params < 0.5*seed.params and planned_bytes < 200MiB'"},
     {"strategy", "NAME", TEXT, AT(strategy), 0, 0, "who decides what is tried next, see below (default alphanas)"},
     {"population", "N", INTEGER, AT(population), 1, 1e6, "candidates a strategy keeps (default 20)"},
     {"sample", "N", INTEGER, AT(sample), 1, 1e6, "candidates of a tournament (regularized; default 5)"},
@@ -137,10 +136,17 @@ void search_options_defaults(struct search_options *out) {
   };
 }
 
+static void drop_constraints(struct search_options *options) {
+  for (int i = 0; i < options->num_constraints; i++)
+    expression_destroy(options->constraints[i]);
+  options->num_constraints = 0;
+}
+
 void search_options_deinit(struct search_options *options) {
   free(options->model_path);
   free(options->mutation_text);
   free(options->preset);
+  drop_constraints(options);
   for (size_t g = 0; g < NUM_GROUPS; g++)
     for (const struct flag *f = groups[g].flags; f->name; f++)
       if (f->kind == TEXT || f->kind == PROCESSOR) free(*(char **)((char *)options + f->offset));
@@ -180,32 +186,10 @@ static anas_status parse_objective(const char *text, struct search_options *out,
 }
 
 static anas_status parse_constraint(const char *text, struct search_options *out) {
-  size_t size = strcspn(text, "<>");
-  char *name = anas_format("%.*s", (int)size, text);
-  while (*name && isspace((unsigned char)name[strlen(name) - 1]))
-    name[strlen(name) - 1] = 0;
-  int metric = study_metric_find(name);
-  char hint[128];
-  metric_hint(name, hint);
-  free(name);
-  if (metric < 0 || !text[size])
-    return anas_fail(ANAS_INVALID, "--constraint is 'METRIC<NUMBER' (or <=, >, >=) with a metric of --help, got '%s'%s",
-                     text, metric < 0 ? hint : "");
-  if (!study_metrics[metric].before_training)
-    return anas_fail(ANAS_INVALID, "--constraint '%s': %s is only known after training; make it an --objective", text,
-                     study_metrics[metric].name);
   if (out->num_constraints == MAX_CONSTRAINTS)
     return anas_fail(ANAS_INVALID, "at most %d constraints", MAX_CONSTRAINTS);
-  struct search_constraint c = {.metric = (enum study_metric)metric, .upper = text[size] == '<', .strict = true};
-  const char *number = text + size + 1;
-  if (*number == '=') {
-    c.strict = false;
-    number++;
-  }
-  while (isspace((unsigned char)*number))
-    number++;
-  ANAS_RETURN_IF_ERROR(anas_parse_double("--constraint", number, -1e300, 1e300, &c.bound));
-  out->constraints[out->num_constraints++] = c;
+  ANAS_RETURN_IF_ERROR(expression_parse("--constraint", text, &out->constraints[out->num_constraints]));
+  out->num_constraints++;
   return ANAS_OK;
 }
 
@@ -290,6 +274,10 @@ static anas_status validate(const struct search_options *options) {
   const char *argument;
   ANAS_RETURN_IF_ERROR(evaluator_find(options->evaluator, &evaluator, &argument));
   if (evaluator && evaluator->check) ANAS_RETURN_IF_ERROR(evaluator->check(argument));
+  for (int m = 0; evaluator && m < METRIC_NUM; m++)
+    if (study_metrics[m].known == METRIC_BEFORE_TRAINING && metric_wanted(options, (enum study_metric)m))
+      return anas_fail(ANAS_INVALID, "%s is measured on compiled programs: only --evaluator train knows it",
+                       study_metrics[m].name);
   if (options->tune && options->workers > 1)
     return anas_fail(ANAS_INVALID, "--tune measures: other workers would disturb it; use --workers 1");
   if (!search_strategy_find(options->strategy)) {
@@ -423,11 +411,8 @@ char *search_options_to_json(const struct search_options *options) {
     json_array_append_new(objectives,
                           json_sprintf("%s:%s", study_metrics[o->metric].name, o->maximize ? "max" : "min"));
   }
-  for (int i = 0; i < options->num_constraints; i++) {
-    const struct search_constraint *c = &options->constraints[i];
-    json_array_append_new(constraints, json_sprintf("%s%s%s%.17g", study_metrics[c->metric].name, c->upper ? "<" : ">",
-                                                    c->strict ? "" : "=", c->bound));
-  }
+  for (int i = 0; i < options->num_constraints; i++)
+    json_array_append_new(constraints, json_string(expression_text(options->constraints[i])));
   if (options->mutation_text) json_object_set_new(object, "mutation", json_string(options->mutation_text));
   json_object_set_new(object, "objectives", objectives);
   json_object_set_new(object, "constraints", constraints);
@@ -464,7 +449,7 @@ static anas_status read_json(const json_t *object, struct search_options *option
   const json_t *item;
   json_array_foreach(json_object_get(object, "objectives"), i, item)
       ANAS_RETURN_IF_ERROR(parse_objective(json_is_string(item) ? json_string_value(item) : "", options, &replace));
-  options->num_constraints = 0;
+  drop_constraints(options);
   json_array_foreach(json_object_get(object, "constraints"), i, item)
       ANAS_RETURN_IF_ERROR(parse_constraint(json_is_string(item) ? json_string_value(item) : "", options));
   const json_t *mutation = json_object_get(object, "mutation"); // absent in older studies: the defaults
@@ -507,6 +492,9 @@ void search_help(struct anas_strbuf *out) {
     }
   }
   search_mutation_help(out);
+  anas_strbuf_adds(out, "\nMetrics:\n");
+  for (int m = 0; m < METRIC_NUM; m++)
+    anas_strbuf_addf(out, "  %-28s %s\n", study_metrics[m].name, study_metrics[m].summary);
   anas_strbuf_adds(out, "\nStrategies:\n");
   int count;
   const struct search_strategy *const *strategies = search_strategies(&count);

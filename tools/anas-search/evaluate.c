@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What a trial's process does: read the candidate, compile its training step, train, report.
 #include "tools/anas-search/evaluators/evaluator.h"
+#include "tools/anas-search/measure.h"
 
 #include "dialect/context.h"
 #include "passes/cpu/cpu.h"
@@ -167,6 +168,8 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   printf("compiled in %.2f s: %d kernels, %d from the cache; arena %zu bytes, parameters %zu bytes\n",
          image.compile_seconds, image.num_kernels, image.cache_hits, image.arena_bytes, image.params_bytes);
   fflush(stdout);
+  out->metric[METRIC_PLANNED_BYTES] = planned_bytes(&image);
+  ANAS_RETURN_IF_ERROR(check_measured_constraints(search, number, &compile, out->metric));
   struct anas_program *program;
   ANAS_RETURN_IF_ERROR(anas_program_load(&image, &program));
   anas_status status = train_program(search, number, program, reporter, out);
@@ -217,6 +220,8 @@ void evaluate_trial(struct search *search, int64_t number, int64_t memory_limit,
   struct reporter reporter = {.fd = fd, .memory_limit = memory_limit};
   struct outcome outcome = {.result = {.val_accuracy = NAN, .val_loss = NAN, .train_loss = NAN}};
   outcome.compile_seconds = outcome.result.images_per_second = NAN;
+  for (int m = 0; m < METRIC_NUM; m++)
+    outcome.metric[m] = NAN;
   anas_status status = evaluate(search, number, &reporter, &outcome);
   if (status != ANAS_OK) fprintf(stderr, "error (%s): %s\n", anas_status_name(status), anas_error_message());
   fflush(NULL);
@@ -229,6 +234,9 @@ void evaluate_trial(struct search *search, int64_t number, int64_t memory_limit,
                            real_or_null(r->images_per_second), "compile_seconds", real_or_null(outcome.compile_seconds),
                            "cache_hits", outcome.cache_hits, "cache_misses", outcome.cache_misses, "steps",
                            (json_int_t)r->steps, "peak_bytes", (json_int_t)usage.ru_maxrss * 1024);
+  for (int m = 0; m < METRIC_NUM; m++)
+    if (study_metrics[m].known == METRIC_BEFORE_TRAINING)
+      json_object_set_new(line, study_metrics[m].name, real_or_null(outcome.metric[m]));
   if (status != ANAS_OK) json_object_set_new(line, "message", json_string(anas_error_message()));
   send_line(fd, line);
   _exit(0); // no destructors: the process owns nothing that outlives it

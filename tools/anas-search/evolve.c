@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The search: proposes candidates in order, keeps the workers busy, records every end in the study.
-#include "tools/anas-search/search.h"
+#include "tools/anas-search/measure.h"
 
 #include "dialect/context.h"
 #include "runtime/support/file.h"
@@ -79,10 +79,7 @@ static anas_status add_trial(struct search *search, struct proposal *proposal) {
   search->num_trials++;
   if (proposal->model) {
     trial->hash = anas_strdup(proposal->hash);
-    trial->metric[METRIC_PARAMS] = (double)proposal->cost.params;
-    trial->metric[METRIC_MACS] = (double)proposal->cost.macs;
-    trial->metric[METRIC_FLOPS] = (double)proposal->cost.flops;
-    trial->metric[METRIC_TRAIN_BYTES] = (double)proposal->cost.train_bytes;
+    metrics_of_cost(&proposal->cost, trial->metric);
     ANAS_RETURN_IF_ERROR(write_candidate(search, trial, proposal->model));
     search_keep_model(search, number, proposal->model);
     proposal->model = NULL;

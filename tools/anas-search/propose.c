@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What strategies share: children by mutation, checked against every candidate of the study and the constraints.
-#include "tools/anas-search/search.h"
+#include "tools/anas-search/measure.h"
 
 #include "passes/mutate/mutate.h"
 #include "runtime/support/file.h"
@@ -67,25 +67,23 @@ static bool is_known(struct search *search, const char *hash) {
   return entry && entry <= search->num_trials; // replay looks at earlier states of a study
 }
 
-static double cost_metric(const struct anas_model_cost *cost, enum study_metric metric) {
-  switch (metric) {
-  case METRIC_PARAMS: return (double)cost->params;
-  case METRIC_MACS: return (double)cost->macs;
-  case METRIC_FLOPS: return (double)cost->flops;
-  case METRIC_TRAIN_BYTES: return (double)cost->train_bytes;
-  default: return NAN;
-  }
+static const double *seed_metric(struct search *search) {
+  if (search->seed_metric) return search->seed_metric;
+  struct anas_model_cost cost;
+  search->seed_metric = anas_calloc(METRIC_NUM, sizeof *search->seed_metric);
+  for (int m = 0; m < METRIC_NUM; m++)
+    search->seed_metric[m] = NAN;
+  if (anas_model_cost(search->seed, search->options.batch, &cost) == ANAS_OK)
+    metrics_of_cost(&cost, search->seed_metric);
+  return search->seed_metric;
 }
 
-static bool meets_constraints(const struct search *search, const struct anas_model_cost *cost) {
-  for (int i = 0; i < search->options.num_constraints; i++) {
-    const struct search_constraint *c = &search->options.constraints[i];
-    double value = cost_metric(cost, c->metric);
-    bool met = c->upper ? (c->strict ? value < c->bound : value <= c->bound)
-                        : (c->strict ? value > c->bound : value >= c->bound);
-    if (!met) return false;
-  }
-  return true;
+static bool meets_constraints(struct search *search, const struct anas_model_cost *cost) {
+  if (!search->options.num_constraints) return true;
+  double metric[METRIC_NUM];
+  metrics_of_cost(cost, metric);
+  const struct expression *broken;
+  return constraints_hold(&search->options, false, metric, seed_metric(search), &broken);
 }
 
 bool proposal_try_child(struct search *search, int64_t parent, const struct anas_model *parent_model,

@@ -27,18 +27,14 @@ struct search_objective {
   bool maximize;
 };
 
-struct search_constraint { // on a metric that is known before training
-  enum study_metric metric;
-  bool upper, strict; // upper: value < bound
-  double bound;
-};
+struct expression; // expression.h
 
 struct search_options {
   char *model_path, *model_name; // where the seed came from
   char *dataset, *data_directory, *strategy, *evaluator, *keep_weights;
   struct search_objective objectives[MAX_OBJECTIVES];
   int num_objectives;
-  struct search_constraint constraints[MAX_CONSTRAINTS];
+  struct expression *constraints[MAX_CONSTRAINTS]; // owned
   int num_constraints;
   int64_t trials, seed_trials, synchronous, epochs, max_steps, batch, workers, limit, validation, retries;
   uint64_t seed;
@@ -135,6 +131,7 @@ struct search {
   struct anas_dataset *dataset; // null with the simulated evaluator
   const struct search_strategy *strategy;
   struct anas_model *seed;
+  double *seed_metric;        // METRIC_NUM values, those known from the model; null: not computed yet
   struct study_trial *trials; // by number; all below num_trials exist
   struct anas_model **models; // by number; the last ones used are in memory
   int64_t num_trials;

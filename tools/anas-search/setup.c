@@ -174,6 +174,7 @@ void search_deinit(struct search *search) {
   free(search->decision_seconds);
   study_trials_free(search->trials, search->num_trials);
   anas_model_destroy(search->seed);
+  free(search->seed_metric);
   if (search->dataset) anas_dataset_close(search->dataset);
   study_close(search->study);
   mlirContextDestroy(search->context);

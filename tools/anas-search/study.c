@@ -5,6 +5,7 @@
 
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
+#include "runtime/support/strbuf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,22 +41,6 @@ const char *study_state_name(enum study_state state) {
   return (unsigned)state < STUDY_NUM_STATES ? state_names[state] : "?";
 }
 
-const struct study_metric_info study_metrics[METRIC_NUM] = {
-    [METRIC_ACCURACY] = {"accuracy", true, false},
-    [METRIC_LOSS] = {"loss", false, false},
-    [METRIC_PARAMS] = {"params", false, true},
-    [METRIC_MACS] = {"macs", false, true},
-    [METRIC_FLOPS] = {"flops", false, true},
-    [METRIC_TRAIN_BYTES] = {"train_bytes", false, true},
-    [METRIC_IMAGES_PER_SECOND] = {"images_per_second", true, false},
-};
-
-int study_metric_find(const char *name) {
-  for (int i = 0; i < METRIC_NUM; i++)
-    if (!strcmp(study_metrics[i].name, name)) return i;
-  return -1;
-}
-
 void study_trial_init(struct study_trial *trial) {
   *trial = (struct study_trial){.parent = -1, .train_loss = NAN, .compile_seconds = NAN};
   for (int i = 0; i < METRIC_NUM; i++)
@@ -81,6 +66,7 @@ struct study {
   sqlite3 *db;
   int lock_fd; // -1 for readers
   int version; // of the schema
+  bool has_column[METRIC_NUM];
 };
 
 const char *study_path(const struct study *study) {
@@ -228,6 +214,27 @@ static struct study *make(const char *path) {
   return study;
 }
 
+// Metrics have a column each; a study made before a metric existed gets it from its next writer.
+static anas_status find_metric_columns(struct study *study, bool write) {
+  sqlite3_stmt *statement;
+  ANAS_RETURN_IF_ERROR(prepare(study, "SELECT name FROM pragma_table_info('trials')", &statement));
+  int code;
+  while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+    int metric = study_metric_find((const char *)sqlite3_column_text(statement, 0));
+    if (metric >= 0) study->has_column[metric] = true;
+  }
+  anas_status status = code == SQLITE_DONE ? ANAS_OK : sql_error(study, code, "reading");
+  sqlite3_finalize(statement);
+  for (int m = 0; m < METRIC_NUM && write && status == ANAS_OK; m++) {
+    if (study->has_column[m]) continue;
+    char *sql = anas_format("ALTER TABLE trials ADD COLUMN %s REAL", study_metrics[m].name);
+    status = execute(study, sql, "bringing up to date");
+    free(sql);
+    study->has_column[m] = true;
+  }
+  return status;
+}
+
 static anas_status create(struct study *study, const char *options_json, const char *seed_text) {
   if (study_exists(study->path))
     return anas_fail(ANAS_INVALID, "'%s' already holds a study; continue it with --resume or choose another directory",
@@ -243,6 +250,7 @@ static anas_status create(struct study *study, const char *options_json, const c
   free(ids);
   if (status == ANAS_OK) status = execute(study, schema, "creating");
   if (status == ANAS_OK) status = execute(study, schema_artefacts, "creating");
+  if (status == ANAS_OK) status = find_metric_columns(study, true);
   if (status == ANAS_OK) status = study_set(study, "options", options_json);
   if (status == ANAS_OK) status = study_set(study, "seed-model", seed_text);
   if (status == ANAS_OK) status = study_set(study, "anas-version", ANAS_VERSION);
@@ -253,7 +261,8 @@ static anas_status create(struct study *study, const char *options_json, const c
 
 static anas_status migrate(struct study *study) {
   if (study->version == STUDY_SCHEMA) return ANAS_OK;
-  char *sql = anas_format("BEGIN IMMEDIATE; %s PRAGMA user_version=%d; COMMIT;", schema_artefacts, STUDY_SCHEMA);
+  char *sql = anas_format("BEGIN IMMEDIATE; %s PRAGMA user_version=%d; COMMIT;",
+                          study->version < 2 ? schema_artefacts : "", STUDY_SCHEMA);
   anas_status status = execute(study, sql, "bringing up to date");
   free(sql);
   study->version = STUDY_SCHEMA;
@@ -280,7 +289,8 @@ static anas_status open_existing(struct study *study, bool write) {
   ANAS_RETURN_IF_ERROR(open_database(study, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY));
   if (write) ANAS_RETURN_IF_ERROR(execute(study, "PRAGMA synchronous=FULL", "opening"));
   ANAS_RETURN_IF_ERROR(check(study));
-  return write ? migrate(study) : ANAS_OK;
+  if (write) ANAS_RETURN_IF_ERROR(migrate(study));
+  return find_metric_columns(study, write);
 }
 
 anas_status study_open(const char *path, bool write, struct study **out) {
@@ -344,7 +354,16 @@ static void bind_real(sqlite3_stmt *statement, int column, double value) {
   if (isfinite(value)) sqlite3_bind_double(statement, column, value); // else NULL
 }
 
-// Columns in the order of the schema, without number and decision.
+// Columns that bind_trial and read_trial know, in their order; metrics follow.
+#define COLUMNS 15
+static const char *const columns[COLUMNS] = {
+    "parent",          "state", "reason",     "kind",     "block",   "description", "hash",    "train_loss",
+    "compile_seconds", "steps", "peak_bytes", "attempts", "created", "started",     "finished"};
+
+static const char *column_name(int i) {
+  return i < COLUMNS ? columns[i] : study_metrics[i - COLUMNS].name;
+}
+
 static int bind_trial(sqlite3_stmt *statement, int column, const struct study_trial *trial) {
   sqlite3_bind_int64(statement, column++, trial->parent);
   bind_text(statement, column++, study_state_name(trial->state));
@@ -353,8 +372,6 @@ static int bind_trial(sqlite3_stmt *statement, int column, const struct study_tr
   bind_text(statement, column++, trial->block);
   bind_text(statement, column++, trial->description);
   bind_text(statement, column++, trial->hash);
-  for (int i = 0; i < METRIC_NUM; i++)
-    bind_real(statement, column++, trial->metric[i]);
   bind_real(statement, column++, trial->train_loss);
   bind_real(statement, column++, trial->compile_seconds);
   sqlite3_bind_int64(statement, column++, trial->steps);
@@ -363,30 +380,38 @@ static int bind_trial(sqlite3_stmt *statement, int column, const struct study_tr
   bind_real(statement, column++, trial->created);
   bind_real(statement, column++, trial->started);
   bind_real(statement, column++, trial->finished);
+  for (int i = 0; i < METRIC_NUM; i++)
+    bind_real(statement, column++, trial->metric[i]);
   return column;
 }
 
 anas_status study_insert(struct study *study, const struct study_trial *trial, const char *decision) {
+  struct anas_strbuf sql = {0};
+  anas_strbuf_adds(&sql, "INSERT INTO trials(number");
+  for (int i = 0; i < COLUMNS + METRIC_NUM; i++)
+    anas_strbuf_addf(&sql, ", %s", column_name(i));
+  anas_strbuf_adds(&sql, ", decision) VALUES(?");
+  for (int i = 0; i < COLUMNS + METRIC_NUM + 1; i++)
+    anas_strbuf_adds(&sql, ", ?");
+  anas_strbuf_adds(&sql, ")");
   sqlite3_stmt *statement;
-  ANAS_RETURN_IF_ERROR(prepare(study,
-                               "INSERT INTO trials VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "
-                               "?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
-                               &statement));
+  anas_status status = prepare(study, anas_strbuf_text(&sql), &statement);
+  anas_strbuf_deinit(&sql);
+  ANAS_RETURN_IF_ERROR(status);
   sqlite3_bind_int64(statement, 1, trial->number);
   bind_text(statement, bind_trial(statement, 2, trial), decision);
   return finish(study, statement, "writing");
 }
 
 anas_status study_update(struct study *study, const struct study_trial *trial) {
+  struct anas_strbuf sql = {0};
+  for (int i = 0; i < COLUMNS + METRIC_NUM; i++)
+    anas_strbuf_addf(&sql, "%s%s = ?", i ? ", " : "UPDATE trials SET ", column_name(i));
+  anas_strbuf_adds(&sql, " WHERE number = ?");
   sqlite3_stmt *statement;
-  ANAS_RETURN_IF_ERROR(
-      prepare(study,
-              "UPDATE trials SET parent = ?1, state = ?2, reason = ?3, kind = ?4, block = ?5, "
-              "description = ?6, hash = ?7, accuracy = ?8, loss = ?9, params = ?10, macs = ?11, flops = "
-              "?12, train_bytes = ?13, images_per_second = ?14, train_loss = ?15, compile_seconds = "
-              "?16, steps = ?17, peak_bytes = ?18, attempts = ?19, created = ?20, started = ?21, "
-              "finished = ?22 WHERE number = ?23",
-              &statement));
+  anas_status status = prepare(study, anas_strbuf_text(&sql), &statement);
+  anas_strbuf_deinit(&sql);
+  ANAS_RETURN_IF_ERROR(status);
   int column = bind_trial(statement, 1, trial);
   sqlite3_bind_int64(statement, column, trial->number);
   return finish(study, statement, "writing");
@@ -426,8 +451,6 @@ static anas_status read_trial(struct study *study, sqlite3_stmt *statement, stru
   trial.block = column_text(statement, column++);
   trial.description = column_text(statement, column++);
   trial.hash = column_text(statement, column++);
-  for (int i = 0; i < METRIC_NUM; i++)
-    trial.metric[i] = column_real(statement, column++);
   trial.train_loss = column_real(statement, column++);
   trial.compile_seconds = column_real(statement, column++);
   trial.steps = sqlite3_column_int64(statement, column++);
@@ -436,13 +459,22 @@ static anas_status read_trial(struct study *study, sqlite3_stmt *statement, stru
   trial.created = sqlite3_column_double(statement, column++);
   trial.started = sqlite3_column_double(statement, column++);
   trial.finished = sqlite3_column_double(statement, column++);
+  for (int i = 0; i < METRIC_NUM; i++)
+    trial.metric[i] = column_real(statement, column++);
   *out = trial;
   return ANAS_OK;
 }
 
 anas_status study_load(struct study *study, struct study_trial **out, int64_t *out_count) {
+  struct anas_strbuf sql = {0};
+  anas_strbuf_adds(&sql, "SELECT number");
+  for (int i = 0; i < COLUMNS + METRIC_NUM; i++)
+    anas_strbuf_addf(&sql, ", %s", i < COLUMNS || study->has_column[i - COLUMNS] ? column_name(i) : "NULL");
+  anas_strbuf_adds(&sql, " FROM trials ORDER BY number");
   sqlite3_stmt *statement;
-  ANAS_RETURN_IF_ERROR(prepare(study, "SELECT * FROM trials ORDER BY number", &statement));
+  anas_status prepared = prepare(study, anas_strbuf_text(&sql), &statement);
+  anas_strbuf_deinit(&sql);
+  ANAS_RETURN_IF_ERROR(prepared);
   struct study_trial *trials = NULL;
   int64_t count = 0;
   size_t capacity = 0;

@@ -11,7 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STUDY_SCHEMA 2 // a writer brings version 1, which had no artefacts, up to date
+// A writer brings older versions up to date: 1 had no artefacts; since 3, columns of trials are found by name, and
+// metrics that a study does not know yet get their column without a new version.
+#define STUDY_SCHEMA 3
 
 enum study_state {
   STUDY_RUNNING = 0,
@@ -35,15 +37,23 @@ enum study_metric {
   METRIC_FLOPS,
   METRIC_TRAIN_BYTES,       // estimate of the cost analysis
   METRIC_IMAGES_PER_SECOND, // of training
+  METRIC_MODEL_BYTES,       // parameters and running statistics, as stored
+  METRIC_PLANNED_BYTES,     // arena and parameter buffer of the compiled training program
   METRIC_NUM
+};
+enum metric_known {       // when the value of a metric is there
+  METRIC_FROM_MODEL,      // before there is a trial
+  METRIC_BEFORE_TRAINING, // computed or measured by the trial before it trains
+  METRIC_AFTER_TRAINING,
 };
 struct study_metric_info {
   const char *name;
-  bool maximize;        // usual direction
-  bool before_training; // known from the architecture alone
+  bool maximize; // usual direction
+  enum metric_known known;
+  const char *summary;
 };
-extern const struct study_metric_info study_metrics[METRIC_NUM];
-int study_metric_find(const char *name); // -1 if unknown
+extern const struct study_metric_info study_metrics[METRIC_NUM]; // metrics.c
+int study_metric_find(const char *name);                         // -1 if unknown
 
 struct study_trial {
   int64_t number, parent; // parent -1: a seed

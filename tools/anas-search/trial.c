@@ -130,7 +130,7 @@ static void take_result(const json_t *object, struct study_trial *trial) {
   free(trial->reason);
   trial->reason = message ? anas_strdup(message) : NULL;
   for (int m = 0; m < METRIC_NUM; m++)
-    if (!study_metrics[m].before_training) trial->metric[m] = number_of(object, study_metrics[m].name);
+    if (study_metrics[m].known != METRIC_FROM_MODEL) trial->metric[m] = number_of(object, study_metrics[m].name);
   trial->train_loss = number_of(object, "train_loss");
   trial->compile_seconds = number_of(object, "compile_seconds");
   trial->cache_hits = integer_of(object, "cache_hits");

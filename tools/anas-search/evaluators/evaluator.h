@@ -9,6 +9,7 @@
 struct reporter; // takes progress to the driver
 struct outcome {
   struct anas_train_result result;
+  double metric[METRIC_NUM]; // those measured before training
   double compile_seconds;
   int cache_hits, cache_misses; // kernel functions
 };

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The metrics of a trial: what can be an objective, and what a constraint can be about. The study has a column for
+// each.
+#include "tools/anas-search/study.h"
+
+#include <string.h>
+
+const struct study_metric_info study_metrics[METRIC_NUM] = {
+    [METRIC_ACCURACY] = {"accuracy", true, METRIC_AFTER_TRAINING,
+                         "share of the validation images that are classified correctly, 0 to 1"},
+    [METRIC_LOSS] = {"loss", false, METRIC_AFTER_TRAINING, "mean cross-entropy on the validation images"},
+    [METRIC_PARAMS] = {"params", false, METRIC_FROM_MODEL, "trainable parameters"},
+    [METRIC_MACS] = {"macs", false, METRIC_FROM_MODEL, "multiplications with an addition, one image"},
+    [METRIC_FLOPS] = {"flops", false, METRIC_FROM_MODEL, "2 * macs and one an elementwise operation, one image"},
+    [METRIC_TRAIN_BYTES] = {"train_bytes", false, METRIC_FROM_MODEL, "memory of training, estimated from the types"},
+    [METRIC_IMAGES_PER_SECOND] = {"images_per_second", true, METRIC_AFTER_TRAINING, "speed of training"},
+    [METRIC_MODEL_BYTES] = {"model_bytes", false, METRIC_FROM_MODEL, "parameters and running statistics, as stored"},
+    [METRIC_PLANNED_BYTES] = {"planned_bytes", false, METRIC_BEFORE_TRAINING,
+                              "memory of training, exactly: arena and parameter buffer of the compiled program"},
+};
+
+int study_metric_find(const char *name) {
+  for (int i = 0; i < METRIC_NUM; i++)
+    if (!strcmp(study_metrics[i].name, name)) return i;
+  return -1;
+}
