@@ -62,6 +62,20 @@ static char *non_empty(const char *text) {
   return *text ? anas_strdup(text) : NULL;
 }
 
+struct new_trial {
+  const struct study_trial *trial;
+  const struct proposal *proposal;
+};
+
+static anas_status record_new(struct study *study, void *data) {
+  const struct new_trial *new = data;
+  ANAS_RETURN_IF_ERROR(study_insert(study, new->trial, new->proposal->decision));
+  if (new->trial->hash) ANAS_RETURN_IF_ERROR(study_record(study, new->trial->number, "candidate.mlir"));
+  ANAS_RETURN_IF_ERROR(study_count(study, "duplicates", new->proposal->duplicates));
+  ANAS_RETURN_IF_ERROR(study_count(study, "infeasible", new->proposal->infeasible));
+  return study_count(study, "violations", new->proposal->violations);
+}
+
 static anas_status add_trial(struct search *search, struct proposal *proposal) {
   int64_t number = search->num_trials;
   search->trials = anas_grow(search->trials, (size_t)number, &search->capacity_trials, sizeof *search->trials);
@@ -87,13 +101,8 @@ static anas_status add_trial(struct search *search, struct proposal *proposal) {
     trial->finished = trial->created;
   }
   // The file comes first: a trial in the database always has its candidate.
-  ANAS_RETURN_IF_ERROR(study_begin(search->study));
-  ANAS_RETURN_IF_ERROR(study_insert(search->study, trial, proposal->decision));
-  if (trial->hash) ANAS_RETURN_IF_ERROR(study_record(search->study, number, "candidate.mlir"));
-  ANAS_RETURN_IF_ERROR(study_count(search->study, "duplicates", proposal->duplicates));
-  ANAS_RETURN_IF_ERROR(study_count(search->study, "infeasible", proposal->infeasible));
-  ANAS_RETURN_IF_ERROR(study_count(search->study, "violations", proposal->violations));
-  return study_commit(search->study);
+  struct new_trial new = {trial, proposal};
+  return study_atomically(search->study, record_new, &new);
 }
 
 // Replaces a new model by what a resumed or replayed search would read from its file, so that children of it are the
@@ -224,11 +233,10 @@ static anas_status update_front(struct run *run, int64_t number) {
   return front_export(study_path(search->study), search->trials, run->front, run->num_front);
 }
 
-static anas_status record_end(struct study *study, const struct study_trial *trial) {
-  ANAS_RETURN_IF_ERROR(study_begin(study));
+static anas_status record_end(struct study *study, void *data) {
+  const struct study_trial *trial = data;
   ANAS_RETURN_IF_ERROR(study_update(study, trial));
-  if (trial->state == STUDY_COMPLETE) ANAS_RETURN_IF_ERROR(study_record(study, trial->number, WEIGHTS));
-  return study_commit(study);
+  return trial->state == STUDY_COMPLETE ? study_record(study, trial->number, WEIGHTS) : ANAS_OK;
 }
 
 static anas_status collect(struct run *run) {
@@ -237,7 +245,7 @@ static anas_status collect(struct run *run) {
     struct study_trial *trial = &search->trials[run->running[i].number];
     if (!trial_poll(search, &run->running[i], trial)) continue;
     run->running[i--] = run->running[--run->num_running];
-    ANAS_RETURN_IF_ERROR(record_end(search->study, trial));
+    ANAS_RETURN_IF_ERROR(study_atomically(search->study, record_end, trial));
     table_trial_ended(run->table, trial);
     if (ended(trial)) ANAS_RETURN_IF_ERROR(update_front(run, trial->number));
     if (trial->state == STUDY_INTERRUPTED && trial->kills) {

@@ -1,37 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The study database. WAL with a busy timeout lets readers watch a running search; a record lock on STUDY/lock keeps
-// a second writer out and vanishes with its holder, however that one ends.
+// The study: its tables, what is read from them and written to them. The engine that keeps them is study_sqlite.c's.
 #include "tools/anas-search/study.h"
 
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
 #include "runtime/support/strbuf.h"
+#include "tools/anas-search/study_backend.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <sqlite3.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
-
-#define APPLICATION_ID 0x616e6173 // "anas": what file(1) and we recognise
-#define BUSY_MILLISECONDS 20000
-
-static const char schema[] =
-    "CREATE TABLE settings(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE trials(number INTEGER PRIMARY KEY, parent INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT,"
-    " kind TEXT, block TEXT, description TEXT, hash TEXT, accuracy REAL, loss REAL, params REAL, macs REAL, flops REAL,"
-    " train_bytes REAL, images_per_second REAL, train_loss REAL, compile_seconds REAL, steps INTEGER,"
-    " peak_bytes INTEGER, attempts INTEGER NOT NULL, created REAL, started REAL, finished REAL, decision TEXT);"
-    "CREATE INDEX trials_hash ON trials(hash);";
-static const char schema_artefacts[] = // since version 2
-    "CREATE TABLE artefacts(trial INTEGER NOT NULL, file TEXT NOT NULL, size INTEGER NOT NULL, hash TEXT NOT NULL,"
-    " PRIMARY KEY(trial, file)) WITHOUT ROWID;";
 
 static const char *const state_names[STUDY_NUM_STATES] = {
     "RUNNING", "COMPLETE", "DIVERGED", "TIMEOUT", "OOM", "CRASHED", "INTERRUPTED", "INVALID", "DUPLICATE",
@@ -62,11 +42,11 @@ void study_trials_free(struct study_trial *trials, int64_t count) {
 }
 
 struct study {
-  char *path, *file;
-  sqlite3 *db;
-  int lock_fd; // -1 for readers
-  int version; // of the schema
-  bool has_column[METRIC_NUM];
+  const struct study_engine *engine;
+  struct study_database *database;
+  char *path;
+  int version;                  // of the schema
+  char *read, *insert, *update; // statements on trials
 };
 
 const char *study_path(const struct study *study) {
@@ -77,196 +57,171 @@ char *study_trial_path(const char *study_directory, int64_t number, const char *
   return anas_format("%s/trials/%04lld%s%s", study_directory, (long long)number, *file ? "/" : "", file);
 }
 
-// ---- SQLite errors
+// ---- tables
 
-static anas_status sql_error(struct study *study, int code, const char *doing) {
-  const char *text = study->db ? sqlite3_errmsg(study->db) : sqlite3_errstr(code);
-  switch (code & 0xff) {
-  case SQLITE_CORRUPT:
-  case SQLITE_NOTADB:
-    return anas_fail(ANAS_CORRUPT,
-                     "study database '%s' is damaged (%s); recover what is left with: sqlite3 '%s' .recover",
-                     study->file, text, study->file);
-  case SQLITE_FULL:
-    return anas_fail(ANAS_IO, "%s '%s': no space left on the file system; free some and use --resume", doing,
-                     study->file);
-  case SQLITE_BUSY:
-    return anas_fail(ANAS_IO, "%s '%s': another process has held the database for more than %d s", doing, study->file,
-                     BUSY_MILLISECONDS / 1000);
-  case SQLITE_CANTOPEN: return anas_fail(ANAS_NOT_FOUND, "cannot open study database '%s': %s", study->file, text);
-  default: return anas_fail(ANAS_IO, "%s '%s': %s", doing, study->file, text);
-  }
+struct column {
+  const char *name;
+  enum study_value_kind kind;
+  size_t offset; // in struct study_trial
+  bool not_null;
+};
+
+// The columns of trials between number and decision: these, with one a metric after METRICS_AFTER. To add one is to add
+// a line here, or a metric: a writer adds the columns that a study lacks, and readers do without.
+#define AT(member) offsetof(struct study_trial, member)
+static const struct column fixed_columns[] = {
+    {"parent", STUDY_INTEGER, AT(parent), true},
+    {"state", STUDY_TEXT, AT(state), true}, // by name
+    {"reason", STUDY_TEXT, AT(reason), false},
+    {"kind", STUDY_TEXT, AT(kind), false},
+    {"block", STUDY_TEXT, AT(block), false},
+    {"description", STUDY_TEXT, AT(description), false},
+    {"hash", STUDY_TEXT, AT(hash), false},
+    {"train_loss", STUDY_REAL, AT(train_loss), false},
+    {"compile_seconds", STUDY_REAL, AT(compile_seconds), false},
+    {"steps", STUDY_INTEGER, AT(steps), false},
+    {"peak_bytes", STUDY_INTEGER, AT(peak_bytes), false},
+    {"attempts", STUDY_INTEGER, AT(attempts), true},
+    {"created", STUDY_REAL, AT(created), false},
+    {"started", STUDY_REAL, AT(started), false},
+    {"finished", STUDY_REAL, AT(finished), false},
+};
+#define METRICS_AFTER 7 // what comes first stays first in a listing: hash, then the metrics
+#define NUM_FIXED ((int)(sizeof fixed_columns / sizeof *fixed_columns))
+#define NUM_COLUMNS (NUM_FIXED + METRIC_NUM)
+
+static struct column column_at(int i) {
+  if (i < METRICS_AFTER) return fixed_columns[i];
+  if (i >= METRICS_AFTER + METRIC_NUM) return fixed_columns[i - METRIC_NUM];
+  int metric = i - METRICS_AFTER;
+  return (struct column){study_metrics[metric].name, STUDY_REAL, AT(metric) + (size_t)metric * sizeof(double), false};
+}
+
+static bool is_state(const struct column *column) {
+  return column->offset == AT(state);
+}
+
+static const char *type_of(const struct study_engine *engine, enum study_value_kind kind) {
+  return kind == STUDY_INTEGER ? engine->integer : kind == STUDY_REAL ? engine->real : engine->text;
 }
 
 static anas_status execute(struct study *study, const char *sql, const char *doing) {
-  int code = sqlite3_exec(study->db, sql, NULL, NULL, NULL);
-  return code == SQLITE_OK ? ANAS_OK : sql_error(study, code, doing);
+  return study->engine->run(study->database, sql, NULL, 0, doing, NULL, NULL);
 }
 
-static anas_status prepare(struct study *study, const char *sql, sqlite3_stmt **out) {
-  int code = sqlite3_prepare_v2(study->db, sql, -1, out, NULL);
-  return code == SQLITE_OK ? ANAS_OK : sql_error(study, code, "reading");
-}
-
-// Runs a statement that returns no rows and frees it.
-static anas_status finish(struct study *study, sqlite3_stmt *statement, const char *doing) {
-  int code = sqlite3_step(statement);
-  anas_status status = code == SQLITE_DONE ? ANAS_OK : sql_error(study, code, doing);
-  sqlite3_finalize(statement);
-  return status;
-}
-
-static anas_status query_text(struct study *study, const char *sql, const char *parameter, char **out) {
-  sqlite3_stmt *statement;
-  ANAS_RETURN_IF_ERROR(prepare(study, sql, &statement));
-  if (parameter) sqlite3_bind_text(statement, 1, parameter, -1, SQLITE_TRANSIENT);
-  int code = sqlite3_step(statement);
-  anas_status status = ANAS_OK;
-  char *text = NULL;
-  if (code == SQLITE_ROW) {
-    const char *value = (const char *)sqlite3_column_text(statement, 0);
-    text = value ? anas_strdup(value) : NULL;
-  } else if (code != SQLITE_DONE) {
-    status = sql_error(study, code, "reading");
+static anas_status create_tables(struct study *study) {
+  const struct study_engine *e = study->engine;
+  struct anas_strbuf trials = {0};
+  anas_strbuf_addf(&trials, "CREATE TABLE trials(number %s", e->key);
+  for (int i = 0; i < NUM_COLUMNS; i++) {
+    struct column column = column_at(i);
+    anas_strbuf_addf(&trials, ", %s %s%s", column.name, type_of(e, column.kind), column.not_null ? " NOT NULL" : "");
   }
-  sqlite3_finalize(statement);
-  if (status == ANAS_OK) *out = text;
+  anas_strbuf_addf(&trials, ", decision %s)", e->text);
+  char *settings =
+      anas_format("CREATE TABLE settings(key %s PRIMARY KEY, value %s NOT NULL)%s", e->text, e->text, e->table_end);
+  char *counters =
+      anas_format("CREATE TABLE counters(name %s PRIMARY KEY, value %s NOT NULL)%s", e->text, e->integer, e->table_end);
+  const char *all[] = {settings, counters, anas_strbuf_text(&trials), "CREATE INDEX trials_hash ON trials(hash)"};
+  anas_status status = ANAS_OK;
+  for (size_t i = 0; i < sizeof all / sizeof *all && status == ANAS_OK; i++)
+    status = execute(study, all[i], "creating");
+  free(counters);
+  free(settings);
+  anas_strbuf_deinit(&trials);
   return status;
+}
+
+static anas_status create_artefacts(struct study *study) { // since version 2
+  const struct study_engine *e = study->engine;
+  char *sql = anas_format("CREATE TABLE artefacts(trial %s NOT NULL, file %s NOT NULL, size %s NOT NULL, hash %s NOT "
+                          "NULL, PRIMARY KEY(trial, file))%s",
+                          e->integer, e->text, e->integer, e->text, e->table_end);
+  anas_status status = execute(study, sql, "creating");
+  free(sql);
+  return status;
+}
+
+// Which columns of trials the study has.
+static anas_status find_columns(struct study *study, bool out_has[NUM_COLUMNS]) {
+  struct study_rows *rows;
+  ANAS_RETURN_IF_ERROR(
+      study->engine->run(study->database, "SELECT * FROM trials WHERE number < 0", NULL, 0, "reading", &rows, NULL));
+  for (int i = 0; i < NUM_COLUMNS; i++) {
+    out_has[i] = false;
+    for (int c = 0; c < rows->num_columns; c++)
+      out_has[i] |= !strcmp(column_at(i).name, rows->name[c]);
+  }
+  study->engine->close_rows(rows);
+  return ANAS_OK;
+}
+
+// The statements, with the columns that there are.
+static void make_statements(struct study *study, const bool has[NUM_COLUMNS]) {
+  struct anas_strbuf columns = {0}, names = {0}, parameters = {0}, sets = {0};
+  for (int i = 0; i < NUM_COLUMNS; i++) {
+    const char *name = column_at(i).name;
+    anas_strbuf_addf(&columns, ", %s", has[i] ? name : "NULL");
+    anas_strbuf_addf(&names, ", %s", name);
+    anas_strbuf_addf(&parameters, ", ?%d", i + 2);
+    anas_strbuf_addf(&sets, "%s%s = ?%d", i ? ", " : "", name, i + 2);
+  }
+  study->read = anas_format("SELECT number%s FROM trials WHERE number >= ?1 ORDER BY number LIMIT ?2",
+                            anas_strbuf_text(&columns));
+  study->insert = anas_format("INSERT INTO trials(number%s, decision) VALUES(?1%s, ?%d)", anas_strbuf_text(&names),
+                              anas_strbuf_text(&parameters), NUM_COLUMNS + 2);
+  study->update = anas_format("UPDATE trials SET %s WHERE number = ?1", anas_strbuf_text(&sets));
+  anas_strbuf_deinit(&columns);
+  anas_strbuf_deinit(&names);
+  anas_strbuf_deinit(&parameters);
+  anas_strbuf_deinit(&sets);
 }
 
 // ---- opening
 
+static const struct study_engine *engine_of(const char *path) {
+  (void)path;
+  return &study_sqlite;
+}
+
 bool study_exists(const char *path) {
-  char *file = anas_format("%s/study.db", path);
-  bool exists = !access(file, F_OK);
-  free(file);
-  return exists;
-}
-
-static anas_status take_lock(struct study *study) {
-  char *path = anas_format("%s/lock", study->path);
-  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  anas_status status = ANAS_OK;
-  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  if (fd < 0) {
-    status = anas_fail(ANAS_IO, "cannot open '%s': %s", path, strerror(errno));
-  } else if (fcntl(fd, F_SETLK, &lock)) { // unlike flock(2), not inherited by the children
-    struct flock holder = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    bool known = !fcntl(fd, F_GETLK, &holder) && holder.l_type != F_UNLCK;
-    status = known ? anas_fail(ANAS_INVALID, "study '%s' is in use by process %d; watch it with: anas-search status %s",
-                               study->path, (int)holder.l_pid, study->path)
-                   : anas_fail(ANAS_IO, "cannot lock '%s': %s", path, strerror(errno));
-    close(fd);
-  } else {
-    study->lock_fd = fd;
-  }
-  free(path);
-  return status;
-}
-
-// SQLite's locks are unreliable there, and many a study was lost that way.
-static void warn_network_file_system(const struct study *study) {
-  struct statfs info;
-  if (statfs(study->path, &info)) return;
-  unsigned long type = (unsigned long)info.f_type & 0xffffffffUL;
-  if (type == 0x6969 || type == 0xff534d42UL || type == 0xfe534d42UL || type == 0x0bd00bd0UL)
-    fprintf(stderr,
-            "anas-search: warning: study '%s' is on a network file system, where SQLite can lose data; prefer a local "
-            "directory\n",
-            study->path);
-}
-
-static anas_status check(struct study *study) {
-  char *text;
-  ANAS_RETURN_IF_ERROR(query_text(study, "PRAGMA application_id", NULL, &text));
-  long id = text ? strtol(text, NULL, 10) : 0;
-  free(text);
-  if (id != APPLICATION_ID) return anas_fail(ANAS_CORRUPT, "'%s' is a database, but not a study of anas", study->file);
-  ANAS_RETURN_IF_ERROR(query_text(study, "PRAGMA user_version", NULL, &text));
-  long version = text ? strtol(text, NULL, 10) : 0;
-  free(text);
-  if (version < 1 || version > STUDY_SCHEMA)
-    return anas_fail(ANAS_UNSUPPORTED, "study '%s' has schema version %ld; this anas-search reads versions 1 to %d",
-                     study->file, version, STUDY_SCHEMA);
-  study->version = (int)version;
-  ANAS_RETURN_IF_ERROR(query_text(study, "PRAGMA quick_check(1)", NULL, &text));
-  anas_status status = ANAS_OK;
-  if (!text || strcmp(text, "ok"))
-    status =
-        anas_fail(ANAS_CORRUPT, "study database '%s' is damaged (%s); recover what is left with: sqlite3 '%s' .recover",
-                  study->file, text ? text : "no answer", study->file);
-  free(text);
-  return status;
-}
-
-static anas_status open_database(struct study *study, int flags) {
-  int code = sqlite3_open_v2(study->file, &study->db, flags, NULL);
-  if (code != SQLITE_OK) return sql_error(study, code, "opening");
-  sqlite3_busy_timeout(study->db, BUSY_MILLISECONDS);
-  return ANAS_OK;
+  return engine_of(path)->exists(path);
 }
 
 static struct study *make(const char *path) {
   struct study *study = anas_alloc(sizeof *study);
   study->path = anas_strdup(path);
-  study->file = anas_format("%s/study.db", path);
-  study->lock_fd = -1;
+  study->engine = engine_of(path);
   return study;
 }
 
-// Metrics have a column each; a study made before a metric existed gets it from its next writer.
-static anas_status find_metric_columns(struct study *study, bool write) {
-  sqlite3_stmt *statement;
-  ANAS_RETURN_IF_ERROR(prepare(study, "SELECT name FROM pragma_table_info('trials')", &statement));
-  int code;
-  while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
-    int metric = study_metric_find((const char *)sqlite3_column_text(statement, 0));
-    if (metric >= 0) study->has_column[metric] = true;
-  }
-  anas_status status = code == SQLITE_DONE ? ANAS_OK : sql_error(study, code, "reading");
-  sqlite3_finalize(statement);
-  for (int m = 0; m < METRIC_NUM && write && status == ANAS_OK; m++) {
-    if (study->has_column[m]) continue;
-    char *sql = anas_format("ALTER TABLE trials ADD COLUMN %s REAL", study_metrics[m].name);
-    status = execute(study, sql, "bringing up to date");
-    free(sql);
-    study->has_column[m] = true;
-  }
-  return status;
+struct new_study {
+  const char *options_json, *seed_text;
+};
+
+static anas_status fill(struct study *study, void *data) {
+  const struct new_study *settings = data;
+  ANAS_RETURN_IF_ERROR(create_tables(study));
+  ANAS_RETURN_IF_ERROR(create_artefacts(study));
+  ANAS_RETURN_IF_ERROR(study_set(study, "options", settings->options_json));
+  ANAS_RETURN_IF_ERROR(study_set(study, "seed-model", settings->seed_text));
+  ANAS_RETURN_IF_ERROR(study_set(study, "anas-version", ANAS_VERSION));
+  return study->engine->set_version(study->database, STUDY_SCHEMA);
 }
 
 static anas_status create(struct study *study, const char *options_json, const char *seed_text) {
-  if (study_exists(study->path))
+  if (study->engine->exists(study->path))
     return anas_fail(ANAS_INVALID, "'%s' already holds a study; continue it with --resume or choose another directory",
                      study->path);
-  ANAS_RETURN_IF_ERROR(anas_make_directories(study->path));
-  ANAS_RETURN_IF_ERROR(take_lock(study));
-  warn_network_file_system(study);
-  ANAS_RETURN_IF_ERROR(open_database(study, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
-  ANAS_RETURN_IF_ERROR(
-      execute(study, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN IMMEDIATE;", "creating"));
-  char *ids = anas_format("PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID, STUDY_SCHEMA);
-  anas_status status = execute(study, ids, "creating");
-  free(ids);
-  if (status == ANAS_OK) status = execute(study, schema, "creating");
-  if (status == ANAS_OK) status = execute(study, schema_artefacts, "creating");
-  if (status == ANAS_OK) status = find_metric_columns(study, true);
-  if (status == ANAS_OK) status = study_set(study, "options", options_json);
-  if (status == ANAS_OK) status = study_set(study, "seed-model", seed_text);
-  if (status == ANAS_OK) status = study_set(study, "anas-version", ANAS_VERSION);
-  if (status == ANAS_OK) status = execute(study, "COMMIT", "creating");
+  ANAS_RETURN_IF_ERROR(study->engine->open(study->path, true, true, &study->database));
+  struct new_study settings = {options_json, seed_text};
+  ANAS_RETURN_IF_ERROR(study_atomically(study, fill, &settings));
   study->version = STUDY_SCHEMA;
-  return status;
-}
-
-static anas_status migrate(struct study *study) {
-  if (study->version == STUDY_SCHEMA) return ANAS_OK;
-  char *sql = anas_format("BEGIN IMMEDIATE; %s PRAGMA user_version=%d; COMMIT;",
-                          study->version < 2 ? schema_artefacts : "", STUDY_SCHEMA);
-  anas_status status = execute(study, sql, "bringing up to date");
-  free(sql);
-  study->version = STUDY_SCHEMA;
-  return status;
+  bool has[NUM_COLUMNS];
+  for (int i = 0; i < NUM_COLUMNS; i++)
+    has[i] = true;
+  make_statements(study, has);
+  return ANAS_OK;
 }
 
 anas_status study_create(const char *path, const char *options_json, const char *seed_text, struct study **out) {
@@ -279,18 +234,40 @@ anas_status study_create(const char *path, const char *options_json, const char 
   return status;
 }
 
-static anas_status open_existing(struct study *study, bool write) {
-  if (!study_exists(study->path))
-    return anas_fail(ANAS_NOT_FOUND, "there is no study in '%s' (no file '%s')", study->path, study->file);
-  if (write) {
-    ANAS_RETURN_IF_ERROR(take_lock(study));
-    warn_network_file_system(study);
+static anas_status migrate(struct study *study, void *data) {
+  const bool *has = data;
+  if (study->version < 2) ANAS_RETURN_IF_ERROR(create_artefacts(study));
+  for (int i = 0; i < NUM_COLUMNS; i++) {
+    if (has[i]) continue;
+    struct column column = column_at(i);
+    char *sql = anas_format("ALTER TABLE trials ADD COLUMN %s %s%s", column.name, type_of(study->engine, column.kind),
+                            column.not_null ? " NOT NULL DEFAULT 0" : "");
+    anas_status status = execute(study, sql, "bringing up to date");
+    free(sql);
+    ANAS_RETURN_IF_ERROR(status);
   }
-  ANAS_RETURN_IF_ERROR(open_database(study, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY));
-  if (write) ANAS_RETURN_IF_ERROR(execute(study, "PRAGMA synchronous=FULL", "opening"));
-  ANAS_RETURN_IF_ERROR(check(study));
-  if (write) ANAS_RETURN_IF_ERROR(migrate(study));
-  return find_metric_columns(study, write);
+  return study->engine->set_version(study->database, STUDY_SCHEMA);
+}
+
+static anas_status open_existing(struct study *study, bool write) {
+  ANAS_RETURN_IF_ERROR(study->engine->open(study->path, false, write, &study->database));
+  ANAS_RETURN_IF_ERROR(study->engine->version(study->database, &study->version));
+  if (study->version < 1 || study->version > STUDY_SCHEMA)
+    return anas_fail(ANAS_UNSUPPORTED, "study '%s' has schema version %d; this anas-search reads versions 1 to %d",
+                     study->path, study->version, STUDY_SCHEMA);
+  ANAS_RETURN_IF_ERROR(study->engine->check(study->database, false));
+  bool has[NUM_COLUMNS], complete = study->version == STUDY_SCHEMA;
+  ANAS_RETURN_IF_ERROR(find_columns(study, has));
+  for (int i = 0; i < NUM_COLUMNS; i++)
+    complete &= has[i];
+  if (write && !complete) {
+    ANAS_RETURN_IF_ERROR(study_atomically(study, migrate, has));
+    study->version = STUDY_SCHEMA;
+    for (int i = 0; i < NUM_COLUMNS; i++)
+      has[i] = true;
+  }
+  make_statements(study, has);
+  return ANAS_OK;
 }
 
 anas_status study_open(const char *path, bool write, struct study **out) {
@@ -305,191 +282,178 @@ anas_status study_open(const char *path, bool write, struct study **out) {
 
 void study_close(struct study *study) {
   if (!study) return;
-  sqlite3_close(study->db);
-  if (study->lock_fd >= 0) close(study->lock_fd);
-  free(study->file);
+  if (study->database) study->engine->close(study->database);
+  free(study->read);
+  free(study->insert);
+  free(study->update);
   free(study->path);
   free(study);
 }
 
+anas_status study_atomically(struct study *study, study_body body, void *data) {
+  ANAS_RETURN_IF_ERROR(execute(study, study->engine->begin, "writing"));
+  anas_status status = body(study, data);
+  if (status == ANAS_OK) status = execute(study, "COMMIT", "writing");
+  if (status == ANAS_OK) return ANAS_OK;
+  char *reason = anas_strdup(anas_error_message());
+  execute(study, "ROLLBACK", "writing"); // SQLite may have done it already
+  anas_fail(status, "%s", reason);
+  free(reason);
+  return status;
+}
+
+anas_status study_check(struct study *study) {
+  return study->engine->check(study->database, true);
+}
+
 // ---- values
 
+static struct study_value integer_value(int64_t value) {
+  return (struct study_value){.kind = STUDY_INTEGER, .integer = value};
+}
+
+static struct study_value real_value(double value) {
+  return isfinite(value) ? (struct study_value){.kind = STUDY_REAL, .real = value} : (struct study_value){0};
+}
+
+static struct study_value text_value(const char *text) {
+  return text ? (struct study_value){.kind = STUDY_TEXT, .text = text, .size = strlen(text)} : (struct study_value){0};
+}
+
+// Runs a statement that returns no rows.
+static anas_status write_row(struct study *study, const char *sql, const struct study_value *values, int count) {
+  return study->engine->run(study->database, sql, values, count, "writing", NULL, NULL);
+}
+
+// The text in the first row; null if there is none.
+static anas_status query_text(struct study *study, const char *sql, struct study_value parameter, char **out) {
+  struct study_rows *rows;
+  ANAS_RETURN_IF_ERROR(study->engine->run(study->database, sql, &parameter, 1, "reading", &rows, NULL));
+  bool more;
+  anas_status status = study->engine->next(rows, &more);
+  if (status == ANAS_OK) *out = more && rows->value[0].kind == STUDY_TEXT ? anas_strdup(rows->value[0].text) : NULL;
+  study->engine->close_rows(rows);
+  return status;
+}
+
 anas_status study_get(struct study *study, const char *key, char **out) {
-  return query_text(study, "SELECT value FROM settings WHERE key = ?1", key, out);
+  return query_text(study, "SELECT value FROM settings WHERE key = ?1", text_value(key), out);
 }
 
 anas_status study_set(struct study *study, const char *key, const char *value) {
-  sqlite3_stmt *statement;
-  ANAS_RETURN_IF_ERROR(prepare(study, "INSERT OR REPLACE INTO settings VALUES(?1, ?2)", &statement));
-  sqlite3_bind_text(statement, 1, key, -1, SQLITE_TRANSIENT);
-  sqlite3_bind_text(statement, 2, value, -1, SQLITE_TRANSIENT);
-  return finish(study, statement, "writing");
+  struct study_value values[] = {text_value(key), text_value(value)};
+  return write_row(study, "INSERT INTO settings VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+                   values, 2);
 }
 
 anas_status study_count(struct study *study, const char *name, int64_t amount) {
   if (!amount) return ANAS_OK;
-  sqlite3_stmt *statement;
-  ANAS_RETURN_IF_ERROR(prepare(
-      study, "INSERT INTO counters VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET value = value + ?2", &statement));
-  sqlite3_bind_text(statement, 1, name, -1, SQLITE_TRANSIENT);
-  sqlite3_bind_int64(statement, 2, amount);
-  return finish(study, statement, "writing");
+  struct study_value values[] = {text_value(name), integer_value(amount)};
+  return write_row(study,
+                   "INSERT INTO counters VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET value = counters.value + "
+                   "excluded.value",
+                   values, 2);
 }
 
 anas_status study_counter(struct study *study, const char *name, int64_t *out) {
-  char *text;
-  ANAS_RETURN_IF_ERROR(query_text(study, "SELECT value FROM counters WHERE name = ?1", name, &text));
-  *out = text ? strtoll(text, NULL, 10) : 0;
-  free(text);
-  return ANAS_OK;
+  struct study_rows *rows;
+  struct study_value parameter = text_value(name);
+  ANAS_RETURN_IF_ERROR(study->engine->run(study->database, "SELECT value FROM counters WHERE name = ?1", &parameter, 1,
+                                          "reading", &rows, NULL));
+  bool more;
+  anas_status status = study->engine->next(rows, &more);
+  if (status == ANAS_OK) *out = more ? rows->value[0].integer : 0;
+  study->engine->close_rows(rows);
+  return status;
 }
 
 // ---- trials
 
-static void bind_text(sqlite3_stmt *statement, int column, const char *text) {
-  if (text) sqlite3_bind_text(statement, column, text, -1, SQLITE_TRANSIENT);
-}
-
-static void bind_real(sqlite3_stmt *statement, int column, double value) {
-  if (isfinite(value)) sqlite3_bind_double(statement, column, value); // else NULL
-}
-
-// Columns that bind_trial and read_trial know, in their order; metrics follow.
-#define COLUMNS 15
-static const char *const columns[COLUMNS] = {
-    "parent",          "state", "reason",     "kind",     "block",   "description", "hash",    "train_loss",
-    "compile_seconds", "steps", "peak_bytes", "attempts", "created", "started",     "finished"};
-
-static const char *column_name(int i) {
-  return i < COLUMNS ? columns[i] : study_metrics[i - COLUMNS].name;
-}
-
-static int bind_trial(sqlite3_stmt *statement, int column, const struct study_trial *trial) {
-  sqlite3_bind_int64(statement, column++, trial->parent);
-  bind_text(statement, column++, study_state_name(trial->state));
-  bind_text(statement, column++, trial->reason);
-  bind_text(statement, column++, trial->kind);
-  bind_text(statement, column++, trial->block);
-  bind_text(statement, column++, trial->description);
-  bind_text(statement, column++, trial->hash);
-  bind_real(statement, column++, trial->train_loss);
-  bind_real(statement, column++, trial->compile_seconds);
-  sqlite3_bind_int64(statement, column++, trial->steps);
-  sqlite3_bind_int64(statement, column++, trial->peak_bytes);
-  sqlite3_bind_int64(statement, column++, trial->attempts);
-  bind_real(statement, column++, trial->created);
-  bind_real(statement, column++, trial->started);
-  bind_real(statement, column++, trial->finished);
-  for (int i = 0; i < METRIC_NUM; i++)
-    bind_real(statement, column++, trial->metric[i]);
-  return column;
+// Values of a trial's columns, number first.
+static void trial_values(const struct study_trial *trial, struct study_value out[NUM_COLUMNS + 1]) {
+  out[0] = integer_value(trial->number);
+  for (int i = 0; i < NUM_COLUMNS; i++) {
+    struct column column = column_at(i);
+    const char *field = (const char *)trial + column.offset;
+    if (is_state(&column))
+      out[i + 1] = text_value(study_state_name(trial->state));
+    else if (column.kind == STUDY_INTEGER)
+      out[i + 1] = integer_value(*(const int64_t *)field);
+    else if (column.kind == STUDY_REAL)
+      out[i + 1] = real_value(*(const double *)field);
+    else
+      out[i + 1] = text_value(*(char *const *)field);
+  }
 }
 
 anas_status study_insert(struct study *study, const struct study_trial *trial, const char *decision) {
-  struct anas_strbuf sql = {0};
-  anas_strbuf_adds(&sql, "INSERT INTO trials(number");
-  for (int i = 0; i < COLUMNS + METRIC_NUM; i++)
-    anas_strbuf_addf(&sql, ", %s", column_name(i));
-  anas_strbuf_adds(&sql, ", decision) VALUES(?");
-  for (int i = 0; i < COLUMNS + METRIC_NUM + 1; i++)
-    anas_strbuf_adds(&sql, ", ?");
-  anas_strbuf_adds(&sql, ")");
-  sqlite3_stmt *statement;
-  anas_status status = prepare(study, anas_strbuf_text(&sql), &statement);
-  anas_strbuf_deinit(&sql);
-  ANAS_RETURN_IF_ERROR(status);
-  sqlite3_bind_int64(statement, 1, trial->number);
-  bind_text(statement, bind_trial(statement, 2, trial), decision);
-  return finish(study, statement, "writing");
+  struct study_value values[NUM_COLUMNS + 2];
+  trial_values(trial, values);
+  values[NUM_COLUMNS + 1] = text_value(decision);
+  return write_row(study, study->insert, values, NUM_COLUMNS + 2);
 }
 
 anas_status study_update(struct study *study, const struct study_trial *trial) {
-  struct anas_strbuf sql = {0};
-  for (int i = 0; i < COLUMNS + METRIC_NUM; i++)
-    anas_strbuf_addf(&sql, "%s%s = ?", i ? ", " : "UPDATE trials SET ", column_name(i));
-  anas_strbuf_adds(&sql, " WHERE number = ?");
-  sqlite3_stmt *statement;
-  anas_status status = prepare(study, anas_strbuf_text(&sql), &statement);
-  anas_strbuf_deinit(&sql);
-  ANAS_RETURN_IF_ERROR(status);
-  int column = bind_trial(statement, 1, trial);
-  sqlite3_bind_int64(statement, column, trial->number);
-  return finish(study, statement, "writing");
+  struct study_value values[NUM_COLUMNS + 1];
+  trial_values(trial, values);
+  return write_row(study, study->update, values, NUM_COLUMNS + 1);
 }
 
 anas_status study_decision(struct study *study, int64_t number, char **out) {
-  char parameter[32];
-  snprintf(parameter, sizeof parameter, "%lld", (long long)number);
-  return query_text(study, "SELECT decision FROM trials WHERE number = CAST(?1 AS INTEGER)", parameter, out);
+  return query_text(study, "SELECT decision FROM trials WHERE number = ?1", integer_value(number), out);
 }
 
-static char *column_text(sqlite3_stmt *statement, int column) {
-  const char *text = (const char *)sqlite3_column_text(statement, column);
-  return text ? anas_strdup(text) : NULL;
+static anas_status read_state(const struct study *study, const char *name, struct study_trial *trial) {
+  for (int s = 0; s < STUDY_NUM_STATES; s++) {
+    if (strcmp(state_names[s], name) != 0) continue;
+    trial->state = (enum study_state)s;
+    return ANAS_OK;
+  }
+  return anas_fail(ANAS_CORRUPT, "study '%s': trial %lld has the unknown state '%s'", study->path,
+                   (long long)trial->number, name);
 }
 
-static double column_real(sqlite3_stmt *statement, int column) {
-  return sqlite3_column_type(statement, column) == SQLITE_NULL ? NAN : sqlite3_column_double(statement, column);
-}
-
-static anas_status read_trial(struct study *study, sqlite3_stmt *statement, struct study_trial *out) {
-  struct study_trial trial;
-  study_trial_init(&trial);
-  int column = 0;
-  trial.number = sqlite3_column_int64(statement, column++);
-  trial.parent = sqlite3_column_int64(statement, column++);
-  const char *state = (const char *)sqlite3_column_text(statement, column++);
-  int s = 0;
-  while (s < STUDY_NUM_STATES && strcmp(state_names[s], state ? state : ""))
-    s++;
-  if (s == STUDY_NUM_STATES)
-    return anas_fail(ANAS_CORRUPT, "study database '%s': trial %lld has the unknown state '%s'", study->file,
-                     (long long)trial.number, state ? state : "");
-  trial.state = (enum study_state)s;
-  trial.reason = column_text(statement, column++);
-  trial.kind = column_text(statement, column++);
-  trial.block = column_text(statement, column++);
-  trial.description = column_text(statement, column++);
-  trial.hash = column_text(statement, column++);
-  trial.train_loss = column_real(statement, column++);
-  trial.compile_seconds = column_real(statement, column++);
-  trial.steps = sqlite3_column_int64(statement, column++);
-  trial.peak_bytes = sqlite3_column_int64(statement, column++);
-  trial.attempts = sqlite3_column_int64(statement, column++);
-  trial.created = sqlite3_column_double(statement, column++);
-  trial.started = sqlite3_column_double(statement, column++);
-  trial.finished = sqlite3_column_double(statement, column++);
-  for (int i = 0; i < METRIC_NUM; i++)
-    trial.metric[i] = column_real(statement, column++);
-  *out = trial;
-  return ANAS_OK;
+// From a row with number and the columns. *out is to be deinit'ed, also on failure.
+static anas_status read_trial(const struct study *study, const struct study_value *value, struct study_trial *out) {
+  study_trial_init(out);
+  out->number = value[0].integer;
+  anas_status status = ANAS_OK;
+  for (int i = 0; i < NUM_COLUMNS; i++) {
+    struct column column = column_at(i);
+    const struct study_value *v = &value[i + 1];
+    char *field = (char *)out + column.offset;
+    if (is_state(&column))
+      status = read_state(study, v->kind == STUDY_TEXT ? v->text : "", out);
+    else if (v->kind == STUDY_NULL)
+      continue;
+    else if (column.kind == STUDY_INTEGER)
+      *(int64_t *)field = v->integer;
+    else if (column.kind == STUDY_REAL)
+      *(double *)field = v->real;
+    else if (v->kind == STUDY_TEXT)
+      *(char **)field = anas_strdup(v->text);
+  }
+  return status;
 }
 
 anas_status study_load(struct study *study, struct study_trial **out, int64_t *out_count) {
-  struct anas_strbuf sql = {0};
-  anas_strbuf_adds(&sql, "SELECT number");
-  for (int i = 0; i < COLUMNS + METRIC_NUM; i++)
-    anas_strbuf_addf(&sql, ", %s", i < COLUMNS || study->has_column[i - COLUMNS] ? column_name(i) : "NULL");
-  anas_strbuf_adds(&sql, " FROM trials ORDER BY number");
-  sqlite3_stmt *statement;
-  anas_status prepared = prepare(study, anas_strbuf_text(&sql), &statement);
-  anas_strbuf_deinit(&sql);
-  ANAS_RETURN_IF_ERROR(prepared);
+  struct study_value parameters[] = {integer_value(0), integer_value(INT64_MAX)};
+  struct study_rows *rows;
+  ANAS_RETURN_IF_ERROR(study->engine->run(study->database, study->read, parameters, 2, "reading", &rows, NULL));
   struct study_trial *trials = NULL;
   int64_t count = 0;
   size_t capacity = 0;
-  int code;
-  anas_status status = ANAS_OK;
-  while (status == ANAS_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+  bool more;
+  anas_status status;
+  while ((status = study->engine->next(rows, &more)) == ANAS_OK && more) {
     trials = anas_grow(trials, (size_t)count, &capacity, sizeof *trials);
-    status = read_trial(study, statement, &trials[count]);
-    if (status != ANAS_OK) break;
-    if (trials[count].number != count)
-      status = anas_fail(ANAS_CORRUPT, "study database '%s': trial %lld is missing", study->file, (long long)count);
+    status = read_trial(study, rows->value, &trials[count]);
+    if (status == ANAS_OK && trials[count].number != count)
+      status = anas_fail(ANAS_CORRUPT, "study '%s': trial %lld is missing", study->path, (long long)count);
     count++;
+    if (status != ANAS_OK) break;
   }
-  if (status == ANAS_OK && code != SQLITE_DONE) status = sql_error(study, code, "reading");
-  sqlite3_finalize(statement);
+  study->engine->close_rows(rows);
   if (status != ANAS_OK) {
     study_trials_free(trials, count);
     return status;
@@ -499,15 +463,7 @@ anas_status study_load(struct study *study, struct study_trial **out, int64_t *o
   return ANAS_OK;
 }
 
-// ---- transactions and artefacts
-
-anas_status study_begin(struct study *study) {
-  return execute(study, "BEGIN IMMEDIATE", "writing");
-}
-
-anas_status study_commit(struct study *study) {
-  return execute(study, "COMMIT", "writing");
-}
+// ---- artefacts
 
 anas_status study_record(struct study *study, int64_t number, const char *file) {
   char *path = study_trial_path(study->path, number, file), *data = NULL, hash[33];
@@ -518,43 +474,41 @@ anas_status study_record(struct study *study, int64_t number, const char *file) 
   if (status != ANAS_OK || !exists) return status;
   anas_hash_hex(data, size, hash);
   free(data);
-  sqlite3_stmt *statement;
-  ANAS_RETURN_IF_ERROR(prepare(study, "INSERT OR REPLACE INTO artefacts VALUES(?1, ?2, ?3, ?4)", &statement));
-  sqlite3_bind_int64(statement, 1, number);
-  sqlite3_bind_text(statement, 2, file, -1, SQLITE_TRANSIENT);
-  sqlite3_bind_int64(statement, 3, (int64_t)size);
-  sqlite3_bind_text(statement, 4, hash, -1, SQLITE_TRANSIENT);
-  return finish(study, statement, "writing");
+  struct study_value values[] = {integer_value(number), text_value(file), integer_value((int64_t)size),
+                                 text_value(hash)};
+  return write_row(study,
+                   "INSERT INTO artefacts VALUES(?1, ?2, ?3, ?4) ON CONFLICT(trial, file) DO UPDATE SET size = "
+                   "excluded.size, hash = excluded.hash",
+                   values, 4);
 }
 
 anas_status study_forget(struct study *study, int64_t number, const char *file) {
-  sqlite3_stmt *statement;
-  ANAS_RETURN_IF_ERROR(prepare(study, "DELETE FROM artefacts WHERE trial = ?1 AND file = ?2", &statement));
-  sqlite3_bind_int64(statement, 1, number);
-  sqlite3_bind_text(statement, 2, file, -1, SQLITE_TRANSIENT);
-  return finish(study, statement, "writing");
+  struct study_value values[] = {integer_value(number), text_value(file)};
+  return write_row(study, "DELETE FROM artefacts WHERE trial = ?1 AND file = ?2", values, 2);
 }
 
 anas_status study_artefacts(struct study *study, struct study_artefact **out, int64_t *out_count) {
   *out = NULL;
   *out_count = 0;
   if (study->version < 2) return ANAS_OK;
-  sqlite3_stmt *statement;
-  ANAS_RETURN_IF_ERROR(
-      prepare(study, "SELECT trial, file, size, hash FROM artefacts ORDER BY trial, file", &statement));
+  struct study_rows *rows;
+  ANAS_RETURN_IF_ERROR(study->engine->run(study->database,
+                                          "SELECT trial, file, size, hash FROM artefacts ORDER BY trial, file", NULL, 0,
+                                          "reading", &rows, NULL));
   size_t capacity = 0;
-  int code;
-  while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+  bool more;
+  anas_status status;
+  while ((status = study->engine->next(rows, &more)) == ANAS_OK && more) {
+    const struct study_value *v = rows->value;
     *out = anas_grow(*out, (size_t)*out_count, &capacity, sizeof **out);
     (*out)[(*out_count)++] = (struct study_artefact){
-        .number = sqlite3_column_int64(statement, 0),
-        .file = column_text(statement, 1),
-        .size = sqlite3_column_int64(statement, 2),
-        .hash = column_text(statement, 3),
+        .number = v[0].integer,
+        .file = anas_strdup(v[1].kind == STUDY_TEXT ? v[1].text : ""),
+        .size = v[2].integer,
+        .hash = anas_strdup(v[3].kind == STUDY_TEXT ? v[3].text : ""),
     };
   }
-  anas_status status = code == SQLITE_DONE ? ANAS_OK : sql_error(study, code, "reading");
-  sqlite3_finalize(statement);
+  study->engine->close_rows(rows);
   return status;
 }
 
@@ -564,13 +518,4 @@ void study_artefacts_free(struct study_artefact *artefacts, int64_t count) {
     free(artefacts[i].hash);
   }
   free(artefacts);
-}
-
-anas_status study_check(struct study *study) {
-  char *text;
-  ANAS_RETURN_IF_ERROR(query_text(study, "PRAGMA integrity_check(1)", NULL, &text));
-  anas_status status =
-      text && !strcmp(text, "ok") ? ANAS_OK : anas_fail(ANAS_CORRUPT, "database: %s", text ? text : "no answer");
-  free(text);
-  return status;
 }

@@ -86,9 +86,9 @@ anas_status study_set(struct study *study, const char *key, const char *value);
 anas_status study_count(struct study *study, const char *name, int64_t amount);
 anas_status study_counter(struct study *study, const char *name, int64_t *out);
 
-// What is written between begin and commit is written as a whole, or not at all. One level.
-anas_status study_begin(struct study *study);
-anas_status study_commit(struct study *study);
+// What body writes is written as a whole, or not at all. One level. body may run more than once.
+typedef anas_status (*study_body)(struct study *study, void *data);
+anas_status study_atomically(struct study *study, study_body body, void *data);
 
 // Files of a trial's folder, with size and content hash. record: of the file as it is now, nothing if there is none.
 anas_status study_record(struct study *study, int64_t number, const char *file);
@@ -100,7 +100,7 @@ struct study_artefact {
 // All of them, by trial and name; malloc'ed.
 anas_status study_artefacts(struct study *study, struct study_artefact **out, int64_t *out_count);
 void study_artefacts_free(struct study_artefact *artefacts, int64_t count);
-// SQLite's complete check of the database, ANAS_CORRUPT with its first complaint.
+// The engine's complete check of the database, ANAS_CORRUPT with its first complaint.
 anas_status study_check(struct study *study);
 
 // Writes a new trial with the decision that led to it (JSON), in one transaction.

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A study in a directory: SQLite. WAL with a busy timeout lets readers watch a running search; a record lock on
+// STUDY/lock keeps a second writer out and vanishes with its holder, however that one ends.
+#include "tools/anas-search/study_backend.h"
+
+#include "runtime/support/file.h"
+#include "runtime/support/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define APPLICATION_ID 0x616e6173 // "anas": what file(1) and we recognise
+#define BUSY_MILLISECONDS 20000
+
+struct database {
+  struct study_database base;
+  char *path, *file;
+  sqlite3 *db;
+  int lock_fd; // -1 for readers
+};
+
+struct rows {
+  struct study_rows base;
+  struct database *database;
+  sqlite3_stmt *statement;
+  struct study_value *value;
+  const char **name;
+};
+
+// ---- errors
+
+static anas_status sql_error(struct database *database, int code, const char *doing) {
+  const char *text = database->db ? sqlite3_errmsg(database->db) : sqlite3_errstr(code);
+  switch (code & 0xff) {
+  case SQLITE_CORRUPT:
+  case SQLITE_NOTADB:
+    return anas_fail(ANAS_CORRUPT,
+                     "study database '%s' is damaged (%s); recover what is left with: sqlite3 '%s' .recover",
+                     database->file, text, database->file);
+  case SQLITE_FULL:
+    return anas_fail(ANAS_IO, "%s '%s': no space left on the file system; free some and use --resume", doing,
+                     database->file);
+  case SQLITE_BUSY:
+    return anas_fail(ANAS_IO, "%s '%s': another process has held the database for more than %d s", doing,
+                     database->file, BUSY_MILLISECONDS / 1000);
+  case SQLITE_CANTOPEN: return anas_fail(ANAS_NOT_FOUND, "cannot open study database '%s': %s", database->file, text);
+  default: return anas_fail(ANAS_IO, "%s '%s': %s", doing, database->file, text);
+  }
+}
+
+// ---- statements
+
+static void bind(sqlite3_stmt *statement, int at, const struct study_value *value) {
+  switch (value->kind) {
+  case STUDY_NULL: break;
+  case STUDY_INTEGER: sqlite3_bind_int64(statement, at, value->integer); break;
+  case STUDY_REAL: sqlite3_bind_double(statement, at, value->real); break;
+  case STUDY_TEXT: sqlite3_bind_text(statement, at, value->text, (int)value->size, SQLITE_TRANSIENT); break;
+  case STUDY_BLOB: sqlite3_bind_blob64(statement, at, value->text, value->size, SQLITE_TRANSIENT); break;
+  }
+}
+
+static void close_rows(struct study_rows *base) {
+  struct rows *rows = (struct rows *)base;
+  sqlite3_finalize(rows->statement);
+  free(rows->value);
+  free(rows->name);
+  free(rows);
+}
+
+static struct study_rows *make_rows(struct database *database, sqlite3_stmt *statement) {
+  struct rows *rows = anas_alloc(sizeof *rows);
+  int count = sqlite3_column_count(statement);
+  rows->database = database;
+  rows->statement = statement;
+  rows->value = anas_calloc((size_t)count, sizeof *rows->value);
+  rows->name = anas_calloc((size_t)count, sizeof *rows->name);
+  for (int i = 0; i < count; i++)
+    rows->name[i] = sqlite3_column_name(statement, i);
+  rows->base = (struct study_rows){&study_sqlite, count, rows->value, rows->name};
+  return &rows->base;
+}
+
+static anas_status next(struct study_rows *base, bool *out_more) {
+  struct rows *rows = (struct rows *)base;
+  int code = sqlite3_step(rows->statement);
+  if (code != SQLITE_ROW && code != SQLITE_DONE) return sql_error(rows->database, code, "reading");
+  *out_more = code == SQLITE_ROW;
+  for (int i = 0; i < base->num_columns && *out_more; i++) {
+    struct study_value *value = &rows->value[i];
+    *value = (struct study_value){0};
+    switch (sqlite3_column_type(rows->statement, i)) {
+    case SQLITE_INTEGER: value->kind = STUDY_INTEGER; break;
+    case SQLITE_FLOAT: value->kind = STUDY_REAL; break;
+    case SQLITE_TEXT: value->kind = STUDY_TEXT; break;
+    case SQLITE_BLOB: value->kind = STUDY_BLOB; break;
+    default: continue;
+    }
+    // SQLite's columns are typed loosely: a whole number is one, whatever it was meant to be.
+    value->integer = sqlite3_column_int64(rows->statement, i);
+    value->real = sqlite3_column_double(rows->statement, i);
+    if (value->kind == STUDY_TEXT) value->text = (const char *)sqlite3_column_text(rows->statement, i);
+    if (value->kind == STUDY_BLOB) value->text = sqlite3_column_blob(rows->statement, i);
+    if (value->text) value->size = (size_t)sqlite3_column_bytes(rows->statement, i);
+  }
+  return ANAS_OK;
+}
+
+static anas_status run(struct study_database *base, const char *sql, const struct study_value *parameters, int count,
+                       const char *doing, struct study_rows **out_rows, int64_t *out_changed) {
+  struct database *database = (struct database *)base;
+  sqlite3_stmt *statement;
+  int code = sqlite3_prepare_v2(database->db, sql, -1, &statement, NULL);
+  if (code != SQLITE_OK) return sql_error(database, code, doing);
+  for (int i = 0; i < count; i++)
+    bind(statement, i + 1, &parameters[i]);
+  if (out_rows) {
+    *out_rows = make_rows(database, statement);
+    return ANAS_OK;
+  }
+  while ((code = sqlite3_step(statement)) == SQLITE_ROW) // a pragma may answer
+    ;
+  anas_status status = code == SQLITE_DONE ? ANAS_OK : sql_error(database, code, doing);
+  sqlite3_finalize(statement);
+  if (status == ANAS_OK && out_changed) *out_changed = sqlite3_changes64(database->db);
+  return status;
+}
+
+static anas_status execute(struct database *database, const char *sql, const char *doing) {
+  return run(&database->base, sql, NULL, 0, doing, NULL, NULL);
+}
+
+// The first value of a pragma, malloc'ed; null if it has none.
+static anas_status pragma(struct database *database, const char *sql, char **out) {
+  struct study_rows *rows;
+  ANAS_RETURN_IF_ERROR(run(&database->base, sql, NULL, 0, "reading", &rows, NULL));
+  bool more;
+  anas_status status = next(rows, &more);
+  if (status == ANAS_OK) {
+    const char *text = more ? (const char *)sqlite3_column_text(((struct rows *)rows)->statement, 0) : NULL;
+    *out = text ? anas_strdup(text) : NULL;
+  }
+  close_rows(rows);
+  return status;
+}
+
+static anas_status pragma_int(struct database *database, const char *sql, long *out) {
+  char *text;
+  ANAS_RETURN_IF_ERROR(pragma(database, sql, &text));
+  *out = text ? strtol(text, NULL, 10) : 0;
+  free(text);
+  return ANAS_OK;
+}
+
+static anas_status version(struct study_database *base, int *out) {
+  long value;
+  ANAS_RETURN_IF_ERROR(pragma_int((struct database *)base, "PRAGMA user_version", &value));
+  *out = (int)value;
+  return ANAS_OK;
+}
+
+static anas_status set_version(struct study_database *base, int value) {
+  struct database *database = (struct database *)base;
+  char *id = anas_format("PRAGMA application_id=%d", APPLICATION_ID);
+  char *number = anas_format("PRAGMA user_version=%d", value);
+  anas_status status = execute(database, id, "writing");
+  if (status == ANAS_OK) status = execute(database, number, "writing");
+  free(number);
+  free(id);
+  return status;
+}
+
+static anas_status check(struct study_database *base, bool complete) {
+  struct database *database = (struct database *)base;
+  char *text;
+  ANAS_RETURN_IF_ERROR(pragma(database, complete ? "PRAGMA integrity_check(1)" : "PRAGMA quick_check(1)", &text));
+  anas_status status = ANAS_OK;
+  const char *answer = text ? text : "no answer";
+  if (strcmp(answer, "ok") != 0)
+    status = complete ? anas_fail(ANAS_CORRUPT, "database: %s", answer)
+                      : anas_fail(ANAS_CORRUPT,
+                                  "study database '%s' is damaged (%s); recover what is left with: sqlite3 '%s' "
+                                  ".recover",
+                                  database->file, answer, database->file);
+  free(text);
+  return status;
+}
+
+// ---- opening
+
+static bool exists(const char *path) {
+  char *file = anas_format("%s/study.db", path);
+  bool found = !access(file, F_OK);
+  free(file);
+  return found;
+}
+
+static anas_status take_lock(struct database *database) {
+  char *path = anas_format("%s/lock", database->path);
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  anas_status status = ANAS_OK;
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  if (fd < 0) {
+    status = anas_fail(ANAS_IO, "cannot open '%s': %s", path, strerror(errno));
+  } else if (fcntl(fd, F_SETLK, &lock)) { // unlike flock(2), not inherited by the children
+    struct flock holder = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    bool known = !fcntl(fd, F_GETLK, &holder) && holder.l_type != F_UNLCK;
+    status = known ? anas_fail(ANAS_INVALID, "study '%s' is in use by process %d; watch it with: anas-search status %s",
+                               database->path, (int)holder.l_pid, database->path)
+                   : anas_fail(ANAS_IO, "cannot lock '%s': %s", path, strerror(errno));
+    close(fd);
+  } else {
+    database->lock_fd = fd;
+  }
+  free(path);
+  return status;
+}
+
+// SQLite's locks are unreliable there, and many a study was lost that way.
+static void warn_network_file_system(const struct database *database) {
+  struct statfs info;
+  if (statfs(database->path, &info)) return;
+  unsigned long type = (unsigned long)info.f_type & 0xffffffffUL;
+  if (type == 0x6969 || type == 0xff534d42UL || type == 0xfe534d42UL || type == 0x0bd00bd0UL)
+    fprintf(stderr,
+            "anas-search: warning: study '%s' is on a network file system, where SQLite can lose data; prefer a local "
+            "directory\n",
+            database->path);
+}
+
+static anas_status open_file(struct database *database, int flags) {
+  int code = sqlite3_open_v2(database->file, &database->db, flags, NULL);
+  if (code != SQLITE_OK) return sql_error(database, code, "opening");
+  sqlite3_busy_timeout(database->db, BUSY_MILLISECONDS);
+  return ANAS_OK;
+}
+
+static anas_status create_new(struct database *database) {
+  ANAS_RETURN_IF_ERROR(anas_make_directories(database->path));
+  ANAS_RETURN_IF_ERROR(take_lock(database));
+  warn_network_file_system(database);
+  ANAS_RETURN_IF_ERROR(open_file(database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  ANAS_RETURN_IF_ERROR(execute(database, "PRAGMA journal_mode=WAL", "creating"));
+  return execute(database, "PRAGMA synchronous=FULL", "creating");
+}
+
+static anas_status open_existing(struct database *database, bool write) {
+  if (!exists(database->path))
+    return anas_fail(ANAS_NOT_FOUND, "there is no study in '%s' (no file '%s')", database->path, database->file);
+  if (write) {
+    ANAS_RETURN_IF_ERROR(take_lock(database));
+    warn_network_file_system(database);
+  }
+  ANAS_RETURN_IF_ERROR(open_file(database, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY));
+  if (write) ANAS_RETURN_IF_ERROR(execute(database, "PRAGMA synchronous=FULL", "opening"));
+  long id;
+  ANAS_RETURN_IF_ERROR(pragma_int(database, "PRAGMA application_id", &id));
+  return id == APPLICATION_ID ? ANAS_OK
+                              : anas_fail(ANAS_CORRUPT, "'%s' is a database, but not a study of anas", database->file);
+}
+
+static void close_database(struct study_database *base) {
+  struct database *database = (struct database *)base;
+  sqlite3_close(database->db);
+  if (database->lock_fd >= 0) close(database->lock_fd);
+  free(database->file);
+  free(database->path);
+  free(database);
+}
+
+static anas_status open_study(const char *path, bool create, bool write, struct study_database **out) {
+  struct database *database = anas_alloc(sizeof *database);
+  database->base.engine = &study_sqlite;
+  database->path = anas_strdup(path);
+  database->file = anas_format("%s/study.db", path);
+  database->lock_fd = -1;
+  anas_status status = create ? create_new(database) : open_existing(database, write);
+  if (status == ANAS_OK)
+    *out = &database->base;
+  else
+    close_database(&database->base);
+  return status;
+}
+
+const struct study_engine study_sqlite = {
+    .key = "INTEGER PRIMARY KEY",
+    .integer = "INTEGER",
+    .real = "REAL",
+    .text = "TEXT",
+    .blob = "BLOB",
+    .table_end = " WITHOUT ROWID",
+    .begin = "BEGIN IMMEDIATE",
+    .exists = exists,
+    .open = open_study,
+    .close = close_database,
+    .run = run,
+    .next = next,
+    .close_rows = close_rows,
+    .version = version,
+    .set_version = set_version,
+    .check = check,
+};
