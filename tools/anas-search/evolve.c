@@ -130,15 +130,16 @@ anas_status search_propose(struct search *search, int64_t visible, struct propos
   return status == ANAS_OK && out->model ? read_back(search, &out->model) : status;
 }
 
-static anas_status propose(struct search *search) {
+static anas_status decide(struct search *search) {
   struct proposal proposal;
-  double start = anas_now();
+  struct decision_cost cost = {anas_now(), anas_thread_time()};
   anas_status status = search_propose(search, search_visible(&search->options, search->num_trials), &proposal);
   if (status == ANAS_OK) status = add_trial(search, &proposal);
   proposal_deinit(&proposal);
-  search->decision_seconds = anas_grow(search->decision_seconds, search->num_decisions, &search->capacity_decisions,
-                                       sizeof *search->decision_seconds);
-  search->decision_seconds[search->num_decisions++] = anas_now() - start;
+  search->decisions =
+      anas_grow(search->decisions, search->num_decisions, &search->capacity_decisions, sizeof *search->decisions);
+  search->decisions[search->num_decisions++] =
+      (struct decision_cost){anas_now() - cost.seconds, anas_thread_time() - cost.cpu_seconds};
   return status;
 }
 
@@ -197,7 +198,7 @@ static anas_status fill_workers(struct run *run) {
       continue;
     }
     if (!may_propose(run)) break;
-    ANAS_RETURN_IF_ERROR(propose(search));
+    ANAS_RETURN_IF_ERROR(decide(search));
     struct study_trial *trial = &search->trials[search->num_trials - 1];
     if (trial->state == STUDY_RUNNING)
       ANAS_RETURN_IF_ERROR(launch(run, trial->number));

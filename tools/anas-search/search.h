@@ -100,6 +100,7 @@ struct search_strategy {
   const char *name, *summary;
   anas_status (*propose)(struct search *search, int64_t number, int64_t visible, struct anas_rng *rng,
                          struct proposal *out);
+  void (*forget)(void *memory); // frees search->memory; null if there is none
 };
 extern const struct search_strategy strategy_alphanas, strategy_regularized, strategy_nsga2, strategy_mu_plus_lambda,
     strategy_local, strategy_mutation, strategy_random;
@@ -122,6 +123,10 @@ anas_status proposal_seed(struct search *search, struct proposal *out);
 
 // ---- state of a running search (evolve.c)
 
+struct decision_cost { // of a proposal: mutation, checks and writing
+  double seconds, cpu_seconds;
+};
+
 #define MAX_CACHED_MODELS 64 // read again from their files when needed
 
 struct search {
@@ -130,6 +135,7 @@ struct search {
   MlirContext context;          // without threads: trials are forked from here
   struct anas_dataset *dataset; // null with the simulated evaluator
   const struct search_strategy *strategy;
+  void *memory; // of the strategy: what it read from the trials already; saves time and decides nothing
   struct anas_model *seed;
   double *seed_metric;        // METRIC_NUM values, those known from the model; null: not computed yet
   struct study_trial *trials; // by number; all below num_trials exist
@@ -139,7 +145,7 @@ struct search {
   int64_t *index; // architectures by hash: number + 1, 0 where free (propose.c)
   size_t capacity_index;
   int64_t num_indexed;
-  double *decision_seconds; // of the proposals of this process
+  struct decision_cost *decisions; // of this process
   size_t num_decisions, capacity_decisions;
   int64_t cached[MAX_CACHED_MODELS]; // numbers + 1 of the models in memory, a ring; 0: none
   int next_cached;

@@ -169,9 +169,10 @@ anas_status search_load(struct search *search, const char *path, bool write) {
 void search_deinit(struct search *search) {
   for (int64_t i = 0; search->models && i < search->num_trials; i++)
     anas_model_destroy(search->models[i]);
+  if (search->memory) search->strategy->forget(search->memory);
   free(search->models);
   free(search->index);
-  free(search->decision_seconds);
+  free(search->decisions);
   study_trials_free(search->trials, search->num_trials);
   anas_model_destroy(search->seed);
   free(search->seed_metric);

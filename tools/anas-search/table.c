@@ -177,11 +177,12 @@ static int by_size(const void *left, const void *right) {
   return a < b ? -1 : a > b;
 }
 
-// Milliseconds that a share of this run's decisions took at most: mutation, checks and writing included.
-static json_t *decision_percentile(const struct search *search, double share) {
+// Milliseconds that a share of this run's decisions took at most, in wall or processor time.
+static json_t *decision_percentile(const struct search *search, bool cpu, double share) {
   if (!search->num_decisions) return json_null();
   double *sorted = anas_calloc(search->num_decisions, sizeof *sorted);
-  memcpy(sorted, search->decision_seconds, search->num_decisions * sizeof *sorted);
+  for (size_t i = 0; i < search->num_decisions; i++)
+    sorted[i] = cpu ? search->decisions[i].cpu_seconds : search->decisions[i].seconds;
   qsort(sorted, search->num_decisions, sizeof *sorted, by_size);
   double value = sorted[(size_t)(share * (double)(search->num_decisions - 1))] * 1e3;
   free(sorted);
@@ -200,10 +201,12 @@ void table_destroy(struct table *table) {
     json_t *list = json_array();
     for (int64_t i = 0; i < count; i++)
       json_array_append_new(list, json_integer((json_int_t)front[i]));
-    print_json(json_pack("{s:s, s:I, s:o, s:I, s:I, s:o, s:o}", "event", "done", "trials",
+    print_json(json_pack("{s:s, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "event", "done", "trials",
                          (json_int_t)search->num_trials, "front", list, "cache_hits", (json_int_t)hits, "cache_misses",
-                         (json_int_t)misses, "decision_ms_median", decision_percentile(search, 0.5), "decision_ms_p99",
-                         decision_percentile(search, 0.99)));
+                         (json_int_t)misses, "decision_ms_median", decision_percentile(search, false, 0.5),
+                         "decision_ms_p99", decision_percentile(search, false, 0.99), "decision_cpu_ms_median",
+                         decision_percentile(search, true, 0.5), "decision_cpu_ms_p99",
+                         decision_percentile(search, true, 0.99)));
     free(front);
   } else {
     erase(table);

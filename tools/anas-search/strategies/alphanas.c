@@ -10,6 +10,31 @@
 #include <string.h>
 
 #define FIRST_ONLY_PROBABILITY 0.2 // parents chosen by the first objective alone
+// So many compete for being the parent, at most, beside the seeds and the curve: of a larger study a new uniform sample
+// each time, whose best tenth stands for the best tenth of all. A decision then costs the same however many there are.
+#define MAX_POOL 4096
+
+// Numbers of the trials whose results form the curve of the first and another objective, in order.
+struct curve {
+  int64_t *numbers;
+  size_t count, capacity;
+};
+
+struct memory {
+  int64_t seen; // trials below were looked at, with this threshold
+  double threshold;
+  int64_t *eligible; // in order
+  size_t num_eligible, capacity_eligible;
+  struct curve curves[MAX_OBJECTIVES]; // by the second objective, without ageing
+};
+
+static void forget(void *data) {
+  struct memory *memory = data;
+  for (int o = 0; o < MAX_OBJECTIVES; o++)
+    free(memory->curves[o].numbers);
+  free(memory->eligible);
+  free(memory);
+}
 
 struct pool {
   int64_t *numbers;
@@ -31,23 +56,96 @@ static double accuracy_threshold(const struct search *search, int64_t visible) {
   return count ? 0.85 * sum / count : 0;
 }
 
-static struct pool collect(const struct search *search, int64_t visible, const struct search_objective *first,
-                           const struct search_objective *second) {
+static struct anas_point point_of(const struct search *search, int64_t number, const struct search_objective *second) {
+  const struct study_trial *trial = &search->trials[number];
+  return (struct anas_point){search_standardised(&search->options.objectives[0], trial),
+                             search_standardised(second, trial)};
+}
+
+static bool beats(struct anas_point a, struct anas_point b) {
+  return a.first >= b.first && a.second >= b.second;
+}
+
+static void join_curve(const struct search *search, struct curve *curve, int o, int64_t number) {
+  const struct search_objective *second = &search->options.objectives[o];
+  struct anas_point point = point_of(search, number, second);
+  if (!isfinite(point.first) || !isfinite(point.second)) return;
+  for (size_t i = 0; i < curve->count; i++)
+    if (beats(point_of(search, curve->numbers[i], second), point)) return;
+  size_t kept = 0;
+  for (size_t i = 0; i < curve->count; i++)
+    if (!beats(point, point_of(search, curve->numbers[i], second))) curve->numbers[kept++] = curve->numbers[i];
+  curve->numbers = anas_grow(curve->numbers, kept, &curve->capacity, sizeof *curve->numbers);
+  curve->numbers[kept] = number;
+  curve->count = kept + 1;
+}
+
+// Brings the memory up to the trials below visible. The threshold moves while the seeds are trained.
+static void recall(struct search *search, int64_t visible) {
+  struct memory *memory = search->memory;
+  double threshold = accuracy_threshold(search, visible);
+  if (memory && (memory->seen > visible || memory->threshold != threshold)) {
+    forget(memory);
+    memory = NULL;
+  }
+  if (!memory) memory = anas_alloc(sizeof *memory);
+  search->memory = memory;
+  memory->threshold = threshold;
+  for (; memory->seen < visible; memory->seen++) {
+    const struct study_trial *trial = &search->trials[memory->seen];
+    if (trial->state != STUDY_COMPLETE || !(trial->metric[METRIC_ACCURACY] >= threshold)) continue;
+    memory->eligible =
+        anas_grow(memory->eligible, memory->num_eligible, &memory->capacity_eligible, sizeof *memory->eligible);
+    memory->eligible[memory->num_eligible++] = memory->seen;
+    for (int o = 1; o < search->options.num_objectives; o++)
+      join_curve(search, &memory->curves[o], o, memory->seen);
+  }
+}
+
+// Seeds, curve and a uniform sample, one of each of MAX_POOL equal parts of the eligible trials; in order.
+static size_t sample(const struct search *search, const struct memory *memory, const struct curve *curve,
+                     struct anas_rng *rng, int64_t *out) {
+  size_t count = 0, next = 0, all = memory->num_eligible;
+  for (size_t i = 0; i < all && memory->eligible[i] < search->options.seed_trials; i++)
+    out[count++] = memory->eligible[i];
+  for (size_t part = 0; part <= MAX_POOL; part++) {
+    int64_t number = INT64_MAX;
+    if (part < MAX_POOL) {
+      size_t first = part * all / MAX_POOL, end = (part + 1) * all / MAX_POOL;
+      number = memory->eligible[first + anas_rng_below(rng, end - first)];
+    }
+    for (; next < curve->count && curve->numbers[next] <= number; next++)
+      if (!count || curve->numbers[next] > out[count - 1]) out[count++] = curve->numbers[next];
+    if (part < MAX_POOL && (!count || number > out[count - 1])) out[count++] = number;
+  }
+  return count;
+}
+
+// Candidates to choose among. second: index of the other objective, 0 for none.
+static struct pool collect(const struct search *search, int64_t visible, int second, struct anas_rng *rng) {
+  const struct memory *memory = search->memory;
+  const struct search_objective *objectives = search->options.objectives;
+  const struct curve none = {0}, *curve = second ? &memory->curves[second] : &none;
+  bool all = memory->num_eligible <= MAX_POOL;
+  size_t room = all ? memory->num_eligible : MAX_POOL + curve->count + (size_t)search->options.seed_trials;
   struct pool pool = {
-      .numbers = anas_calloc((size_t)visible, sizeof *pool.numbers),
-      .points = anas_calloc((size_t)visible, sizeof *pool.points),
-      .on_curve = anas_calloc((size_t)visible, sizeof *pool.on_curve),
+      .numbers = anas_calloc(room, sizeof *pool.numbers),
+      .points = anas_calloc(room, sizeof *pool.points),
+      .on_curve = anas_calloc(room, sizeof *pool.on_curve),
   };
+  if (all)
+    memcpy(pool.numbers, memory->eligible, memory->num_eligible * sizeof *pool.numbers);
+  else
+    room = sample(search, memory, curve, rng, pool.numbers);
   enum anas_ageing ageing = (enum anas_ageing)search_ageing(&search->options);
   int64_t life = search->options.generations_to_live;
-  double threshold = accuracy_threshold(search, visible);
-  for (int64_t i = 0; i < visible; i++) {
-    const struct study_trial *trial = &search->trials[i];
-    if (trial->state != STUDY_COMPLETE || !(trial->metric[METRIC_ACCURACY] >= threshold)) continue;
-    struct anas_point point = {search_standardised(first, trial), search_standardised(second, trial)};
-    if (first->metric == METRIC_ACCURACY) point.first = anas_aged(point.first, visible - 1 - i, life, ageing);
+  for (size_t i = 0; i < room; i++) {
+    int64_t number = pool.numbers[i];
+    struct anas_point point = point_of(search, number, &objectives[second]);
+    if (objectives[0].metric == METRIC_ACCURACY)
+      point.first = anas_aged(point.first, visible - 1 - number, life, ageing);
     if (!isfinite(point.first) || !isfinite(point.second)) continue;
-    pool.numbers[pool.count] = i;
+    pool.numbers[pool.count] = number;
     pool.on_curve[pool.count] = true;
     pool.points[pool.count++] = point;
   }
@@ -102,11 +200,12 @@ static int64_t select_parent(const struct search *search, int64_t visible, const
                              json_t *decision) {
   (void)data;
   const struct search_options *options = &search->options;
-  const struct search_objective *first = &options->objectives[0], *second = first;
+  const struct memory *memory = search->memory;
+  int second = 0;
   bool targeted = !strcmp(options->targeted, "on") && options->num_objectives > 1 && anas_rng_double(rng) < 0.5;
   bool first_only = options->num_objectives == 1 || (!targeted && anas_rng_double(rng) < FIRST_ONLY_PROBABILITY);
-  if (!first_only) second = &options->objectives[1 + anas_rng_below(rng, (uint64_t)options->num_objectives - 1)];
-  struct pool pool = collect(search, visible, first, second);
+  if (!first_only) second = 1 + (int)anas_rng_below(rng, (uint64_t)options->num_objectives - 1);
+  struct pool pool = collect(search, visible, second, rng);
   int64_t parent = 0;
   if (targeted && pool.count && pool.numbers[0] < options->seed_trials) target(&pool, options->seed_trials, rng);
   if (pool.count) {
@@ -124,8 +223,11 @@ static int64_t select_parent(const struct search *search, int64_t visible, const
     json_object_set_new(decision, "weight", json_real(weights[chosen]));
     free(weights);
   }
-  json_object_set_new(decision, "second", first_only ? json_null() : json_string(study_metrics[second->metric].name));
+  json_object_set_new(decision, "second",
+                      first_only ? json_null() : json_string(study_metrics[options->objectives[second].metric].name));
   json_object_set_new(decision, "eligible", json_integer(pool.count));
+  if (memory->num_eligible > MAX_POOL)
+    json_object_set_new(decision, "sampled_from", json_integer((json_int_t)memory->num_eligible));
   if (!strcmp(options->targeted, "on")) json_object_set_new(decision, "targeted", json_boolean(targeted));
   pool_deinit(&pool);
   return parent;
@@ -134,6 +236,7 @@ static int64_t select_parent(const struct search *search, int64_t visible, const
 static anas_status propose(struct search *search, int64_t number, int64_t visible, struct anas_rng *rng,
                            struct proposal *out) {
   (void)number;
+  recall(search, visible);
   return proposal_mutate(search, "alphanas", select_parent, NULL, visible, rng, out);
 }
 
@@ -141,4 +244,5 @@ const struct search_strategy strategy_alphanas = {
     .name = "alphanas",
     .summary = "parents sampled near the Pareto curve, one property-guided mutation each (default)",
     .propose = propose,
+    .forget = forget,
 };

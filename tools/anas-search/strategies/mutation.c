@@ -5,12 +5,15 @@
 static anas_status propose(struct search *search, int64_t number, int64_t visible, struct anas_rng *rng,
                            struct proposal *out) {
   (void)number;
-  struct population population = population_read(search, 0, visible, 0);
-  return population_propose(search, "mutation", &population, population_uniform, visible, rng, out);
+  struct population_memory *memory = population_recall(search, visible);
+  population_extend(&memory->population, search, memory->seen, visible);
+  memory->seen = visible;
+  return population_propose(search, "mutation", &memory->population, population_uniform, visible, rng, out);
 }
 
 const struct search_strategy strategy_mutation = {
     .name = "mutation",
     .summary = "baseline: one mutation of any candidate that could be trained, chosen uniformly",
     .propose = propose,
+    .forget = population_forget,
 };

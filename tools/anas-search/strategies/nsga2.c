@@ -18,18 +18,15 @@ static anas_status propose(struct search *search, int64_t number, int64_t visibl
   (void)number;
   // A generation breeds from the survivors of the last complete one.
   int64_t size = search->options.population, generations = visible / size;
-  struct population survivors = {.num_objectives = search->options.num_objectives};
-  for (int64_t g = 0; g < generations; g++) {
-    struct population offspring = population_read(search, g * size, (g + 1) * size, 0);
-    population_append(&survivors, &offspring);
-    population_deinit(&offspring);
-    population_truncate(&survivors, size);
-  }
-  return population_propose(search, "nsga2", &survivors, choose, visible, rng, out);
+  struct population_memory *memory = population_recall(search, visible);
+  population_select(&memory->population, search, memory->seen, generations * size, size);
+  memory->seen = generations * size;
+  return population_propose(search, "nsga2", &memory->population, choose, visible, rng, out);
 }
 
 const struct search_strategy strategy_nsga2 = {
     .name = "nsga2",
     .summary = "NSGA-II: generations of --population; survival by non-domination rank and crowding distance",
     .propose = propose,
+    .forget = population_forget,
 };

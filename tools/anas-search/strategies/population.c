@@ -19,25 +19,30 @@ static bool read_row(const struct search *search, int64_t number, double *row) {
   return true;
 }
 
-struct population population_read(const struct search *search, int64_t first, int64_t end, int64_t newest) {
-  int objectives = search->options.num_objectives;
-  int64_t room = end > first ? end - first : 0;
-  if (newest > 0 && room > newest) room = newest;
-  struct population out = {.num_objectives = objectives};
-  out.numbers = anas_calloc((size_t)room, sizeof *out.numbers);
-  out.rows = anas_calloc((size_t)room * (size_t)objectives, sizeof *out.rows);
-  for (int64_t i = end - 1; i >= first && out.count < room; i--)
-    if (read_row(search, i, out.rows + (size_t)out.count * (size_t)objectives)) out.numbers[out.count++] = i;
-  for (int i = 0, j = out.count - 1; i < j; i++, j--) { // read backwards
-    int64_t number = out.numbers[i];
-    out.numbers[i] = out.numbers[j];
-    out.numbers[j] = number;
-    for (int o = 0; o < objectives; o++) {
-      double *a = &out.rows[i * objectives + o], *b = &out.rows[j * objectives + o], value = *a;
-      *a = *b;
-      *b = value;
-    }
-  }
+static void add(struct population *population, int64_t number, const double *row) {
+  size_t count = (size_t)population->count, objectives = (size_t)population->num_objectives;
+  population->numbers =
+      anas_grow(population->numbers, count, &population->capacity_numbers, sizeof *population->numbers);
+  population->rows =
+      anas_grow(population->rows, (count + 1) * objectives - 1, &population->capacity_rows, sizeof *population->rows);
+  population->numbers[count] = number;
+  memcpy(population->rows + count * objectives, row, objectives * sizeof *row);
+  population->count++;
+}
+
+void population_extend(struct population *population, const struct search *search, int64_t first, int64_t end) {
+  double row[MAX_OBJECTIVES];
+  for (int64_t i = first; i < end; i++)
+    if (read_row(search, i, row)) add(population, i, row);
+}
+
+struct population population_newest(const struct search *search, int64_t end, int64_t newest) {
+  double row[MAX_OBJECTIVES];
+  int64_t first = end;
+  for (int64_t found = 0; first > 0 && found < newest; found += read_row(search, first, row))
+    first--;
+  struct population out = {.num_objectives = search->options.num_objectives};
+  population_extend(&out, search, first, end);
   return out;
 }
 
@@ -58,37 +63,52 @@ int *population_order(const struct population *population) {
   return order;
 }
 
-static void copy_member(struct population *to, int index, const struct population *from, int member) {
-  size_t objectives = (size_t)from->num_objectives;
-  to->numbers[index] = from->numbers[member];
-  memcpy(to->rows + (size_t)index * objectives, from->rows + (size_t)member * objectives,
-         objectives * sizeof *to->rows);
+static const double *row_of(const struct population *population, int member) {
+  return population->rows + (size_t)member * (size_t)population->num_objectives;
 }
 
 void population_truncate(struct population *population, int64_t size) {
   int *order = population_order(population);
-  int kept = population->count < size ? population->count : (int)size;
-  struct population best = {.count = kept, .num_objectives = population->num_objectives};
-  best.numbers = anas_calloc((size_t)kept, sizeof *best.numbers);
-  best.rows = anas_calloc((size_t)kept * (size_t)best.num_objectives, sizeof *best.rows);
-  for (int i = 0; i < kept; i++)
-    copy_member(&best, i, population, order[i]);
+  struct population best = {.num_objectives = population->num_objectives};
+  for (int i = 0; i < population->count && i < size; i++)
+    add(&best, population->numbers[order[i]], row_of(population, order[i]));
   free(order);
   population_deinit(population);
   *population = best;
 }
 
-void population_append(struct population *population, const struct population *more) {
-  size_t count = (size_t)(population->count + more->count), objectives = (size_t)more->num_objectives;
-  struct population both = {.num_objectives = more->num_objectives};
-  both.numbers = anas_calloc(count, sizeof *both.numbers);
-  both.rows = anas_calloc(count * objectives, sizeof *both.rows);
+void population_select(struct population *population, const struct search *search, int64_t first, int64_t end,
+                       int64_t size) {
+  for (; first < end; first += size) {
+    population_extend(population, search, first, first + size < end ? first + size : end);
+    population_truncate(population, size);
+  }
+}
+
+struct population population_copy(const struct population *population) {
+  struct population copy = {.num_objectives = population->num_objectives};
   for (int i = 0; i < population->count; i++)
-    copy_member(&both, both.count++, population, i);
-  for (int i = 0; i < more->count; i++)
-    copy_member(&both, both.count++, more, i);
-  population_deinit(population);
-  *population = both;
+    add(&copy, population->numbers[i], row_of(population, i));
+  return copy;
+}
+
+struct population_memory *population_recall(struct search *search, int64_t visible) {
+  struct population_memory *memory = search->memory;
+  if (memory && memory->seen > visible) {
+    population_forget(memory);
+    memory = NULL;
+  }
+  if (!memory) {
+    memory = anas_alloc(sizeof *memory);
+    memory->population.num_objectives = search->options.num_objectives;
+  }
+  search->memory = memory;
+  return memory;
+}
+
+void population_forget(void *memory) {
+  population_deinit(&((struct population_memory *)memory)->population);
+  free(memory);
 }
 
 int64_t population_uniform(const struct search *search, const struct population *population, struct anas_rng *rng,
@@ -111,10 +131,8 @@ static int64_t choose_member(const struct search *search, int64_t visible, const
   return choice->population->count ? choice->choose(search, choice->population, rng, decision) : 0;
 }
 
-anas_status population_propose(struct search *search, const char *strategy, struct population *population,
+anas_status population_propose(struct search *search, const char *strategy, const struct population *population,
                                population_choose choose, int64_t visible, struct anas_rng *rng, struct proposal *out) {
   struct choice choice = {population, choose};
-  anas_status status = proposal_mutate(search, strategy, choose_member, &choice, visible, rng, out);
-  population_deinit(population);
-  return status;
+  return proposal_mutate(search, strategy, choose_member, &choice, visible, rng, out);
 }

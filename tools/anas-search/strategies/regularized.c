@@ -23,8 +23,10 @@ static int64_t choose(const struct search *search, const struct population *popu
 static anas_status propose(struct search *search, int64_t number, int64_t visible, struct anas_rng *rng,
                            struct proposal *out) {
   (void)number;
-  struct population population = population_read(search, 0, visible, search->options.population);
-  return population_propose(search, "regularized", &population, choose, visible, rng, out);
+  struct population population = population_newest(search, visible, search->options.population);
+  anas_status status = population_propose(search, "regularized", &population, choose, visible, rng, out);
+  population_deinit(&population);
+  return status;
 }
 
 const struct search_strategy strategy_regularized = {
