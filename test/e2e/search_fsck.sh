@@ -40,7 +40,7 @@ cmp rebuilt/0004.mlir good/trials/0004/candidate.mlir
 damaged; sqlite3 bad/study.db 'drop table artefacts; pragma user_version=1'
 anas-search status bad | grep -q '12 of 12 trials'
 anas-search --study bad --resume --trials 13 >resumed.txt
-test "$(sqlite3 bad/study.db 'pragma user_version')" = 3
+test "$(sqlite3 bad/study.db 'pragma user_version')" = 4
 anas-search fsck bad | grep -q '13 trials, 1 files; 0 problems'
 
 damaged

@@ -75,7 +75,13 @@ static const struct flag training[] = {
 static const struct flag budget[] = {
     {"trials", "N", INTEGER, AT(trials), 1, 1e9, "how many trials in all (default 50)"},
     {"time", "T", DURATION, AT(time_limit), 0, 0, "start no new trial after T: 90, 30m, 2h, 1d (default: no limit)"},
-    {"workers", "N", INTEGER, AT(workers), 1, 256, "trials at the same time (default 1); they share the processors"},
+    {"workers", "N", INTEGER, AT(workers), 0, 256,
+     "trials at the same time (default 1); they share the processors; 0: leave them to anas-search worker"},
+    {"in-flight", "N", INTEGER, AT(in_flight), 0, 1e6,
+     "without --synchronous, decide while N - 1 trials are being trained, here or elsewhere (default 0: as many as "
+     "workers)"},
+    {"lease", "T", DURATION, AT(lease), 0, 0,
+     "with a study in PostgreSQL, a trial whose worker is not heard of for T is another's to claim (default 60s)"},
     {"trial-timeout", "T", DURATION, AT(trial_timeout), 0, 0, "end a trial after T (default: no limit)"},
     {"memory-limit", "SIZE", BYTES, AT(memory_limit), 0, 0,
      "end a trial that needs more memory: 512M, 4G (default: 90 % of the machine's, divided by the workers)"},
@@ -89,7 +95,8 @@ static const struct flag budget[] = {
     {0},
 };
 static const struct flag running[] = {
-    {"study", "DIR", TEXT, AT(study), 0, 0, "directory of the study (required)"},
+    {"study", "DIR|postgresql://...", TEXT, AT(study), 0, 0,
+     "directory of the study, or a database that many machines work on (required)"},
     {"resume", NULL, SWITCH, AT(resume), 0, 0, "go on with the study; flags come from it, budget flags may be changed"},
     {"compile-report", NULL, SWITCH, AT(compile_report), 0, 0,
      "where compile time went, by kernel function: trials/NNNN/compile.json"},
@@ -123,6 +130,7 @@ void search_options_defaults(struct search_options *out) {
       .epochs = 1,
       .batch = 128,
       .workers = 1,
+      .lease = 60,
       .validation = -1,
       .retries = 40,
       .disk_limit = (int64_t)16 << 30,

@@ -6,22 +6,14 @@
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
 
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#define POLL_MILLISECONDS 100
-
-static volatile sig_atomic_t stop_requests;
-
-static void on_stop(int number) {
-  (void)number;
-  stop_requests++;
-}
+#define FOLLOW_SECONDS 0.2 // between looks at what other processes have done
+#define WEIGHTS "weights.safetensors"
 
 static double wall_clock(void) {
   struct timespec t;
@@ -33,7 +25,7 @@ static double wall_clock(void) {
 
 int64_t search_visible(const struct search_options *options, int64_t number) {
   if (options->synchronous) return number / options->synchronous * options->synchronous;
-  int64_t visible = number - options->workers + 1;
+  int64_t visible = number - (options->in_flight ? options->in_flight : options->workers) + 1;
   return visible > 0 ? visible : 0;
 }
 
@@ -102,7 +94,9 @@ static anas_status add_trial(struct search *search, struct proposal *proposal) {
   }
   // The file comes first: a trial in the database always has its candidate.
   struct new_trial new = {trial, proposal};
-  return study_atomically(search->study, record_new, &new);
+  ANAS_RETURN_IF_ERROR(study_atomically(search->study, record_new, &new));
+  study_discard(search->study, number);
+  return ANAS_OK;
 }
 
 // Replaces a new model by what a resumed or replayed search would read from its file, so that children of it are the
@@ -148,67 +142,54 @@ static anas_status decide(struct search *search) {
 struct run {
   struct search *search;
   struct table *table;
-  struct trial_process *running;
-  int num_running;
-  int64_t *queue; // trials to start again: of an earlier, interrupted run, or killed from outside
-  int64_t num_queue, next_queued;
-  size_t capacity_queue;
+  struct crew crew;
+  int64_t waiting; // trials that nobody works on, where no other process claims them
   int64_t *front;
   int64_t num_front;
   int64_t all_ended; // every trial below has ended
-  double started;
+  double started, followed;
 };
-
-static bool ended(const struct study_trial *trial) {
-  return trial->state != STUDY_RUNNING && trial->state != STUDY_INTERRUPTED;
-}
-
-static anas_status launch(struct run *run, int64_t number) {
-  struct study_trial *trial = &run->search->trials[number];
-  free(trial->reason);
-  trial->reason = NULL;
-  trial->state = STUDY_RUNNING;
-  trial->attempts++;
-  trial->started = wall_clock();
-  ANAS_RETURN_IF_ERROR(study_update(run->search->study, trial));
-  ANAS_RETURN_IF_ERROR(trial_start(run->search, number, &run->running[run->num_running]));
-  run->num_running++;
-  table_trial_started(run->table, trial);
-  return ANAS_OK;
-}
 
 static bool out_of_budget(const struct run *run) {
   const struct search_options *o = &run->search->options;
-  return stop_requests || (o->time_limit > 0 && anas_now() - run->started > o->time_limit);
+  return crew_stop_requests() || (o->time_limit > 0 && anas_now() - run->started > o->time_limit);
 }
 
 static bool may_propose(struct run *run) {
   const struct search *search = run->search;
-  while (run->all_ended < search->num_trials && ended(&search->trials[run->all_ended]))
+  while (run->all_ended < search->num_trials && study_state_ended(search->trials[run->all_ended].state))
     run->all_ended++;
   return search->num_trials < search->options.trials &&
          run->all_ended >= search_visible(&search->options, search->num_trials);
 }
 
-static anas_status fill_workers(struct run *run) {
+static anas_status add_one(struct run *run) {
   struct search *search = run->search;
-  while (run->num_running < search->options.workers && !out_of_budget(run)) {
-    if (run->next_queued < run->num_queue) {
-      ANAS_RETURN_IF_ERROR(launch(run, run->queue[run->next_queued++]));
-      continue;
-    }
-    if (!may_propose(run)) break;
-    ANAS_RETURN_IF_ERROR(decide(search));
-    struct study_trial *trial = &search->trials[search->num_trials - 1];
-    if (trial->state == STUDY_RUNNING)
-      ANAS_RETURN_IF_ERROR(launch(run, trial->number));
-    else
-      table_trial_ended(run->table, trial);
-  }
+  ANAS_RETURN_IF_ERROR(decide(search));
+  const struct study_trial *trial = &search->trials[search->num_trials - 1];
+  if (trial->state == STUDY_WAITING)
+    run->waiting++;
+  else
+    table_trial_ended(run->table, trial);
   return ANAS_OK;
 }
 
-#define WEIGHTS "weights.safetensors"
+// Others may be waiting: whatever may be decided is. Alone, only what can be started.
+static anas_status fill_workers(struct run *run) {
+  bool shared = study_shared(run->search->study), claimed = true;
+  while (shared && !out_of_budget(run) && may_propose(run))
+    ANAS_RETURN_IF_ERROR(add_one(run));
+  while (claimed && run->crew.num_running < run->crew.size && !out_of_budget(run)) {
+    if (!shared && !run->waiting) {
+      if (!may_propose(run)) break;
+      ANAS_RETURN_IF_ERROR(add_one(run));
+      continue;
+    }
+    ANAS_RETURN_IF_ERROR(crew_claim(&run->crew, &claimed));
+    if (claimed) run->waiting--;
+  }
+  return ANAS_OK;
+}
 
 // Forgotten first: a crash in between leaves a file that nobody misses.
 static anas_status drop_weights(const struct run *run, int64_t number) {
@@ -230,122 +211,123 @@ static anas_status update_front(struct run *run, int64_t number) {
   for (int64_t i = 0; i < num_left && drop && status == ANAS_OK; i++)
     status = drop_weights(run, left[i]);
   free(left);
-  if (status != ANAS_OK || !joined) return status;
+  if (status != ANAS_OK || !joined || study_stored(search->study)) return status;
   return front_export(study_path(search->study), search->trials, run->front, run->num_front);
 }
 
-static anas_status record_end(struct study *study, void *data) {
-  const struct study_trial *trial = data;
-  ANAS_RETURN_IF_ERROR(study_update(study, trial));
-  return trial->state == STUDY_COMPLETE ? study_record(study, trial->number, WEIGHTS) : ANAS_OK;
+static anas_status on_end(void *data, int64_t number) {
+  struct run *run = data;
+  if (study_state_ended(run->search->trials[number].state)) return update_front(run, number);
+  run->waiting++; // it was interrupted
+  return ANAS_OK;
 }
 
-static anas_status collect(struct run *run) {
+static anas_status take_end(struct run *run, int64_t number) {
   struct search *search = run->search;
-  for (int i = 0; i < run->num_running; i++) {
-    struct study_trial *trial = &search->trials[run->running[i].number];
-    if (!trial_poll(search, &run->running[i], trial)) continue;
-    run->running[i--] = run->running[--run->num_running];
-    ANAS_RETURN_IF_ERROR(study_atomically(search->study, record_end, trial));
-    table_trial_ended(run->table, trial);
-    if (ended(trial)) ANAS_RETURN_IF_ERROR(update_front(run, trial->number));
-    if (trial->state == STUDY_INTERRUPTED && trial->kills) {
-      run->queue = anas_grow(run->queue, (size_t)run->num_queue, &run->capacity_queue, sizeof *run->queue);
-      run->queue[run->num_queue++] = trial->number;
-    }
+  struct study_trial ended;
+  ANAS_RETURN_IF_ERROR(study_find(search->study, number, &ended));
+  study_trial_deinit(&search->trials[number]);
+  search->trials[number] = ended;
+  if (!study_state_ended(ended.state)) return ANAS_OK;
+  table_trial_ended(run->table, &search->trials[number]);
+  return update_front(run, number);
+}
+
+// Ends that other processes have written.
+static anas_status follow(struct run *run) {
+  struct search *search = run->search;
+  if (!study_shared(search->study) || anas_now() - run->followed < FOLLOW_SECONDS) return ANAS_OK;
+  int64_t *unfinished, count, at = 0;
+  ANAS_RETURN_IF_ERROR(study_unfinished(search->study, &unfinished, &count));
+  anas_status status = ANAS_OK;
+  for (int64_t i = run->all_ended; i < search->num_trials && status == ANAS_OK; i++) {
+    while (at < count && unfinished[at] < i)
+      at++;
+    bool done = at == count || unfinished[at] != i;
+    if (done && !study_state_ended(search->trials[i].state) && !crew_runs(&run->crew, i)) status = take_end(run, i);
   }
-  return ANAS_OK;
+  free(unfinished);
+  run->followed = anas_now();
+  return status;
 }
 
 static anas_status check_seed(const struct search *search) {
   int64_t seeds = search->options.seed_trials;
   if (search->num_trials < seeds) return ANAS_OK;
   for (int64_t i = 0; i < seeds; i++)
-    if (search->trials[i].state == STUDY_COMPLETE || !ended(&search->trials[i])) return ANAS_OK;
+    if (search->trials[i].state == STUDY_COMPLETE || !study_state_ended(search->trials[i].state)) return ANAS_OK;
   const struct study_trial *trial = &search->trials[seeds - 1];
   return anas_fail(ANAS_INVALID, "the seed model cannot be trained: %s (%s); see %s/trials/%04lld/output.txt",
                    study_state_name(trial->state), trial->reason ? trial->reason : "no reason",
                    study_path(search->study), (long long)trial->number);
 }
 
-static void wait_for_news(const struct run *run) {
-  struct pollfd *fds = anas_calloc((size_t)run->num_running, sizeof *fds);
-  for (int i = 0; i < run->num_running; i++)
-    fds[i] = (struct pollfd){.fd = run->running[i].fd, .events = POLLIN};
-  poll(fds, (nfds_t)run->num_running, POLL_MILLISECONDS);
-  free(fds);
+static bool all_done(struct run *run) {
+  if (run->crew.num_running) return false;
+  if (!study_shared(run->search->study) || crew_stop_requests()) return true;
+  bool more = may_propose(run) && !out_of_budget(run);
+  return !more && run->all_ended == run->search->num_trials;
 }
 
 static anas_status loop(struct run *run) {
   bool announced = false;
   for (;;) {
-    if (stop_requests && !announced && run->num_running) {
+    int stop = crew_stop_requests();
+    if (stop && !announced && run->crew.num_running) {
       table_message(run->table, "finishing the running trials; Ctrl-C again stops them");
       announced = true;
     }
-    if (stop_requests > 1)
-      for (int i = 0; i < run->num_running; i++)
-        trial_interrupt(&run->running[i]);
+    if (stop > 1) crew_interrupt(&run->crew);
     ANAS_RETURN_IF_ERROR(fill_workers(run));
-    table_refresh(run->table, run->running, run->num_running, stop_requests);
-    if (!run->num_running) return ANAS_OK;
-    wait_for_news(run);
-    ANAS_RETURN_IF_ERROR(collect(run));
+    table_refresh(run->table, run->crew.running, run->crew.num_running, stop);
+    if (all_done(run)) return ANAS_OK;
+    crew_wait(&run->crew);
+    ANAS_RETURN_IF_ERROR(crew_collect(&run->crew, on_end, run));
+    ANAS_RETURN_IF_ERROR(follow(run));
     ANAS_RETURN_IF_ERROR(check_seed(run->search));
   }
 }
 
-static void stop_all(struct run *run) {
-  for (int i = 0; i < run->num_running; i++)
-    trial_interrupt(&run->running[i]);
-  while (run->num_running) {
-    for (int i = 0; i < run->num_running; i++)
-      if (trial_poll(run->search, &run->running[i], &run->search->trials[run->running[i].number]))
-        run->running[i--] = run->running[--run->num_running];
-    wait_for_news(run);
-  }
-}
-
-static void queue_unfinished(struct run *run) {
+static void take_stock(struct run *run) {
   const struct search *search = run->search;
-  run->queue = anas_calloc((size_t)search->num_trials, sizeof *run->queue);
-  run->capacity_queue = (size_t)search->num_trials;
   for (int64_t i = 0; i < search->num_trials; i++)
-    if (!ended(&search->trials[i])) run->queue[run->num_queue++] = i;
-  int64_t count;
-  run->front = front_of(&search->options, search->trials, search->num_trials, &count);
-  run->num_front = count;
-  if (!run->num_queue) return;
+    run->waiting += !study_state_ended(search->trials[i].state);
+  run->front = front_of(&search->options, search->trials, search->num_trials, &run->num_front);
+  if (!run->waiting) return;
   char text[128];
-  snprintf(text, sizeof text, "%lld unfinished trial%s of the last run start%s again", (long long)run->num_queue,
-           run->num_queue == 1 ? "" : "s", run->num_queue == 1 ? "s" : "");
+  snprintf(text, sizeof text, "%lld unfinished trial%s of the last run start%s again", (long long)run->waiting,
+           run->waiting == 1 ? "" : "s", run->waiting == 1 ? "s" : "");
   table_message(run->table, text);
 }
 
+// For workers on other machines.
+static anas_status search_announce(struct search *search, const char *what) {
+  return study_shared(search->study) ? study_set(search->study, "search", what) : ANAS_OK;
+}
+
 static anas_status run_search(struct search *search) {
-  struct sigaction action = {.sa_handler = on_stop}, ignore = {.sa_handler = SIG_IGN};
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
-  sigaction(SIGPIPE, &ignore, NULL);
-  struct run run = {
-      .search = search,
-      .table = table_create(search),
-      .running = anas_calloc((size_t)search->options.workers, sizeof *run.running),
-      .started = anas_now(),
-  };
-  queue_unfinished(&run);
-  anas_status status = loop(&run);
+  crew_handle_signals(1);
+  struct run run = {.search = search, .table = table_create(search), .started = anas_now()};
+  crew_init(&run.crew, search, run.table);
+  take_stock(&run);
+  anas_status status = search_announce(search, "running");
+  if (status == ANAS_OK) status = loop(&run);
+  // Workers on other machines end with the search, not with a driver that will be back.
+  if (status == ANAS_OK) status = search_announce(search, crew_stop_requests() ? "stopped" : "ended");
   char *reason = status == ANAS_OK ? NULL : anas_strdup(anas_error_message());
-  stop_all(&run);
+  crew_stop(&run.crew);
   table_destroy(run.table);
   if (status == ANAS_OK) {
     struct anas_strbuf text = {0};
     front_print(&search->options, search->trials, run.front, run.num_front, &text);
     if (!search->options.json) {
-      anas_strbuf_addf(&text, "architectures: %s/front/*.mlir\n", study_path(search->study));
+      if (study_stored(search->study))
+        anas_strbuf_addf(&text, "architectures: anas-search show '%s' TRIAL\n", search->options.study);
+      else
+        anas_strbuf_addf(&text, "architectures: %s/front/*.mlir\n", study_path(search->study));
       if (search->num_trials < search->options.trials)
         anas_strbuf_addf(&text, "%lld of %lld trials done; go on with: anas-search --study %s --resume\n",
-                         (long long)search->num_trials, (long long)search->options.trials, study_path(search->study));
+                         (long long)search->num_trials, (long long)search->options.trials, search->options.study);
     }
     fputs(anas_strbuf_text(&text), stdout);
     anas_strbuf_deinit(&text);
@@ -354,8 +336,7 @@ static anas_status run_search(struct search *search) {
   }
   free(reason);
   free(run.front);
-  free(run.queue);
-  free(run.running);
+  crew_deinit(&run.crew);
   return status;
 }
 
@@ -367,5 +348,5 @@ int search_run(int argc, char **argv, struct search_options *options) {
   search_deinit(&search);
   fflush(stdout);
   if (status != ANAS_OK) return EXIT_FAILURE;
-  return stop_requests > 1 ? 130 : EXIT_SUCCESS;
+  return crew_stop_requests() > 1 ? 130 : EXIT_SUCCESS;
 }

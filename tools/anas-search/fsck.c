@@ -55,7 +55,7 @@ static void check_entry(struct visit *visit, int64_t number) {
   if (t->state == STUDY_COMPLETE && !isfinite(t->metric[METRIC_ACCURACY]))
     complain(visit, "trial %lld: COMPLETE without an accuracy", n);
   if (t->state == STUDY_COMPLETE && !t->hash) complain(visit, "trial %lld: COMPLETE without an architecture", n);
-  if (t->state != STUDY_COMPLETE && t->state != STUDY_RUNNING && !t->reason)
+  if (t->state != STUDY_COMPLETE && t->state != STUDY_WAITING && t->state != STUDY_RUNNING && !t->reason)
     complain(visit, "trial %lld: %s without a reason", n, study_state_name(t->state));
 }
 
@@ -147,7 +147,7 @@ static void remove_file(struct visit *visit, const char *path) {
 // What of a trial's folder nobody needs. front: whether the trial is on it.
 static bool useless(const struct visit *visit, const char *file, const struct study_trial *trial, bool front) {
   if (!trial) return true; // never recorded: its driver died before it could
-  bool ended = trial->state != STUDY_RUNNING && trial->state != STUDY_INTERRUPTED;
+  bool ended = study_state_ended(trial->state);
   if (!strcmp(file, "weights.safetensors")) return ended && !front && strcmp(visit->search.options.keep_weights, "all");
   if (!strcmp(file, "checkpoint.safetensors")) return ended;
   return strstr(file, ".tmp") != NULL;

@@ -107,7 +107,7 @@ bool proposal_try_child(struct search *search, int64_t parent, const struct anas
     proposal->model = child;
     proposal->parent = parent;
     proposal->cost = cost;
-    proposal->state = STUDY_RUNNING;
+    proposal->state = STUDY_WAITING;
     memcpy(proposal->hash, hash, sizeof hash);
     snprintf(proposal->kind, sizeof proposal->kind, "%s", report.kind);
     snprintf(proposal->block, sizeof proposal->block, "%s", report.block);
@@ -152,7 +152,7 @@ anas_status proposal_seed(struct search *search, struct proposal *out) {
   ANAS_RETURN_IF_ERROR(anas_model_cost(search->seed, search->options.batch, &out->cost));
   out->model = anas_model_clone(search->seed);
   out->parent = -1;
-  out->state = STUDY_RUNNING;
+  out->state = STUDY_WAITING;
   anas_model_hash(out->model, out->hash);
   snprintf(out->kind, sizeof out->kind, "seed");
   out->description = anas_strdup("the seed model");

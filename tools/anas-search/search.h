@@ -37,6 +37,9 @@ struct search_options {
   struct expression *constraints[MAX_CONSTRAINTS]; // owned
   int num_constraints;
   int64_t trials, seed_trials, synchronous, epochs, max_steps, batch, workers, limit, validation, retries;
+  int64_t in_flight; // trials decided and not ended; 0: as many as workers
+  double lease;      // seconds
+  char *artefacts;   // directory for files of a study in a database; null: the database
   uint64_t seed;
   double learning_rate, momentum, weight_decay, warmup_epochs, min_accuracy; // min_accuracy < 0: from the seed trials
   double time_limit, trial_timeout;                                          // seconds; 0: none
@@ -79,7 +82,7 @@ void search_mutation_help(struct anas_strbuf *out);
 
 struct search;
 
-// What becomes a trial. state is STUDY_RUNNING if it shall be trained, else why not.
+// What becomes a trial. state is STUDY_WAITING if it shall be trained, else why not.
 struct proposal {
   struct anas_model *model; // owned; null if there is none
   int64_t parent;           // -1: a seed
@@ -90,7 +93,7 @@ struct proposal {
   struct anas_model_cost cost;
   int duplicates, infeasible, violations; // rejected attempts
   enum study_state state;
-  char *reason; // malloc'ed, null if RUNNING
+  char *reason; // malloc'ed, null if WAITING
 };
 void proposal_deinit(struct proposal *proposal);
 
@@ -175,6 +178,8 @@ anas_status search_resume(struct search *search, int argc, char **argv);
 anas_status search_read_model(MlirContext context, const char *text, const char *name, struct anas_model **out);
 // Reads options, seed model and trials of an existing study into a search that holds default options and a context.
 anas_status search_load(struct search *search, const char *study, bool write);
+// Reads the trials that came into the study since.
+anas_status search_catch_up(struct search *search);
 void search_deinit(struct search *search);
 
 // Creates or resumes the study and runs it; returns the exit code.
@@ -187,6 +192,9 @@ struct trial_process {
   int pid, fd;                      // fd: JSON lines from the child
   double started, deadline, killed; // monotonic seconds; deadline 0: none; killed 0: not yet
   bool timed_out, over_memory, over_disk, interrupted;
+  double renewed;     // when its lease was
+  int64_t checkpoint; // time of the last one kept, nanoseconds
+  bool lost;          // the lease: somebody else may be at it
   struct anas_strbuf line;
   // last progress
   int64_t epoch, epochs, step, steps;
@@ -200,6 +208,31 @@ bool trial_read(struct trial_process *process, struct study_trial *trial);
 // Enforces limits and collects the child. True if it has ended: trial then holds state, reason and results.
 bool trial_poll(struct search *search, struct trial_process *process, struct study_trial *trial);
 void trial_interrupt(struct trial_process *process);
+
+// ---- local workers: claim trials, run each in its process, record what became of it (crew.c)
+
+struct crew {
+  struct search *search;
+  struct table *table;
+  struct trial_process *running;
+  int num_running, size;
+  char owner[128]; // in claims
+  bool disconnected;
+};
+void crew_init(struct crew *crew, struct search *search, struct table *table);
+void crew_deinit(struct crew *crew);
+// Starts a waiting trial, if there is one and a worker is free.
+anas_status crew_claim(struct crew *crew, bool *out_claimed);
+// Keeps leases and records ends. ended: called for each trial that has ended, or goes back to the queue.
+typedef anas_status (*crew_ended)(void *data, int64_t number);
+anas_status crew_collect(struct crew *crew, crew_ended ended, void *data);
+void crew_wait(const struct crew *crew); // for news, a short time at most
+void crew_interrupt(struct crew *crew);
+void crew_stop(struct crew *crew); // likewise, waits for their ends and records nothing
+bool crew_runs(const struct crew *crew, int64_t number);
+// Ctrl-C and SIGTERM are counted from now on; terminate: how much a SIGTERM counts.
+void crew_handle_signals(int terminate);
+int crew_stop_requests(void);
 
 // Limits of the calling process, for good (isolate.c).
 void trial_isolate(int64_t memory_bytes, int64_t disk_bytes);

@@ -62,7 +62,8 @@ const struct anas_model *search_model(struct search *search, int64_t number) {
   if (search->models[number]) return search->models[number];
   char *path = study_trial_path(study_path(search->study), number, "candidate.mlir");
   struct anas_model *model = NULL;
-  anas_status status = read_model_file(search->context, path, &model);
+  anas_status status = study_fetch(search->study, number, "candidate.mlir");
+  if (status == ANAS_OK) status = read_model_file(search->context, path, &model);
   free(path);
   if (status != ANAS_OK) return NULL;
   search_keep_model(search, number, model);
@@ -127,10 +128,23 @@ static anas_status find_strategy(struct search *search) {
              : anas_fail(ANAS_UNSUPPORTED, "this anas-search has no strategy '%s'", search->options.strategy);
 }
 
+// Somebody must do the work, and how much is under way must be known.
+static anas_status check_workers(const struct search_options *o) {
+  if (o->workers) return ANAS_OK;
+  if (!study_location_shared(o->study))
+    return anas_fail(ANAS_INVALID, "--workers 0 leaves the trials to anas-search worker, which needs a study in "
+                                   "PostgreSQL: --study postgresql://...");
+  return o->synchronous || o->in_flight
+             ? ANAS_OK
+             : anas_fail(ANAS_INVALID, "--workers 0 needs --in-flight N (how many trials are decided ahead) or "
+                                       "--synchronous N");
+}
+
 anas_status search_start(struct search *search) {
   if (study_exists(search->options.study))
     return anas_fail(ANAS_INVALID, "'%s' already holds a study; continue it with --resume or choose another directory",
                      search->options.study);
+  ANAS_RETURN_IF_ERROR(check_workers(&search->options));
   ANAS_RETURN_IF_ERROR(find_strategy(search));
   const char *path = search->options.model_path;
   if (path) ANAS_RETURN_IF_ERROR(read_model_file(search->context, path, &search->seed));
@@ -160,9 +174,25 @@ anas_status search_load(struct search *search, const char *path, bool write) {
                      : anas_fail(ANAS_CORRUPT, "study '%s' has no seed model", path);
   free(seed_text);
   ANAS_RETURN_IF_ERROR(status);
-  ANAS_RETURN_IF_ERROR(study_load(search->study, &search->trials, &search->num_trials));
+  ANAS_RETURN_IF_ERROR(study_load(search->study, 0, &search->trials, &search->num_trials));
   search->capacity_trials = search->capacity_models = (size_t)search->num_trials;
   search->models = anas_calloc((size_t)search->num_trials, sizeof *search->models);
+  return ANAS_OK;
+}
+
+anas_status search_catch_up(struct search *search) {
+  struct study_trial *more;
+  int64_t count;
+  ANAS_RETURN_IF_ERROR(study_load(search->study, search->num_trials, &more, &count));
+  for (int64_t i = 0; i < count; i++) {
+    size_t number = (size_t)search->num_trials;
+    search->trials = anas_grow(search->trials, number, &search->capacity_trials, sizeof *search->trials);
+    search->models = anas_grow(search->models, number, &search->capacity_models, sizeof(void *));
+    search->trials[number] = more[i];
+    search->models[number] = NULL;
+    search->num_trials++;
+  }
+  free(more);
   return ANAS_OK;
 }
 
@@ -185,6 +215,8 @@ void search_deinit(struct search *search) {
 anas_status search_resume(struct search *search, int argc, char **argv) {
   ANAS_RETURN_IF_ERROR(search_load(search, search->options.study, true));
   ANAS_RETURN_IF_ERROR(search_options_budget(argc, argv, &search->options));
+  ANAS_RETURN_IF_ERROR(check_workers(&search->options));
+  ANAS_RETURN_IF_ERROR(study_reclaim(search->study));
   char *json = search_options_to_json(&search->options);
   anas_status status = study_set(search->study, "options", json);
   free(json);

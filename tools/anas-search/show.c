@@ -264,7 +264,7 @@ static anas_status run(int argc, char **argv, struct view *view) {
   anas_status status = json ? search_options_from_json(json, &view->options) : ANAS_OK;
   free(json);
   ANAS_RETURN_IF_ERROR(status);
-  ANAS_RETURN_IF_ERROR(study_load(view->study, &view->trials, &view->count));
+  ANAS_RETURN_IF_ERROR(study_load(view->study, 0, &view->trials, &view->count));
   if (!strcmp(view->command, "status")) return status_command(view);
   if (!strcmp(view->command, "top")) return top_command(view);
   if (!strcmp(view->command, "pareto")) return pareto_command(view);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The study: its tables, what is read from them and written to them. The engine that keeps them is study_sqlite.c's.
+// The study: its tables, what is read from them and written to them. Claims are study_claims.c's, files
+// study_files.c's; engines keep it all.
 #include "tools/anas-search/study.h"
 
 #include "runtime/support/file.h"
@@ -14,15 +15,19 @@
 #include <unistd.h>
 
 static const char *const state_names[STUDY_NUM_STATES] = {
-    "RUNNING", "COMPLETE", "DIVERGED", "TIMEOUT", "OOM", "CRASHED", "INTERRUPTED", "INVALID", "DUPLICATE",
+    "WAITING", "RUNNING", "COMPLETE", "DIVERGED", "TIMEOUT", "OOM", "CRASHED", "INTERRUPTED", "INVALID", "DUPLICATE",
 };
 
 const char *study_state_name(enum study_state state) {
   return (unsigned)state < STUDY_NUM_STATES ? state_names[state] : "?";
 }
 
+bool study_state_ended(enum study_state state) {
+  return state != STUDY_WAITING && state != STUDY_RUNNING && state != STUDY_INTERRUPTED;
+}
+
 void study_trial_init(struct study_trial *trial) {
-  *trial = (struct study_trial){.parent = -1, .train_loss = NAN, .compile_seconds = NAN};
+  *trial = (struct study_trial){.parent = -1, .train_loss = NAN, .compile_seconds = NAN, .lease = NAN};
   for (int i = 0; i < METRIC_NUM; i++)
     trial->metric[i] = NAN;
 }
@@ -33,6 +38,7 @@ void study_trial_deinit(struct study_trial *trial) {
   free(trial->block);
   free(trial->description);
   free(trial->hash);
+  free(trial->owner);
 }
 
 void study_trials_free(struct study_trial *trials, int64_t count) {
@@ -41,16 +47,12 @@ void study_trials_free(struct study_trial *trials, int64_t count) {
   free(trials);
 }
 
-struct study {
-  const struct study_engine *engine;
-  struct study_database *database;
-  char *path;
-  int version;                  // of the schema
-  char *read, *insert, *update; // statements on trials
-};
-
 const char *study_path(const struct study *study) {
-  return study->path;
+  return study->directory;
+}
+
+bool study_shared(const struct study *study) {
+  return study->engine->shared;
 }
 
 char *study_trial_path(const char *study_directory, int64_t number, const char *file) {
@@ -85,10 +87,14 @@ static const struct column fixed_columns[] = {
     {"created", STUDY_REAL, AT(created), false},
     {"started", STUDY_REAL, AT(started), false},
     {"finished", STUDY_REAL, AT(finished), false},
+    {"owner", STUDY_TEXT, AT(owner), false},
+    {"lease", STUDY_REAL, AT(lease), false},
+    {"lost", STUDY_INTEGER, AT(lost), true},
 };
 #define METRICS_AFTER 7 // what comes first stays first in a listing: hash, then the metrics
 #define NUM_FIXED ((int)(sizeof fixed_columns / sizeof *fixed_columns))
 #define NUM_COLUMNS (NUM_FIXED + METRIC_NUM)
+_Static_assert(NUM_COLUMNS + 8 <= STUDY_MAX_VALUES, "raise STUDY_MAX_VALUES");
 
 static struct column column_at(int i) {
   if (i < METRICS_AFTER) return fixed_columns[i];
@@ -105,9 +111,13 @@ static const char *type_of(const struct study_engine *engine, enum study_value_k
   return kind == STUDY_INTEGER ? engine->integer : kind == STUDY_REAL ? engine->real : engine->text;
 }
 
-static anas_status execute(struct study *study, const char *sql, const char *doing) {
-  return study->engine->run(study->database, sql, NULL, 0, doing, NULL, NULL);
+static anas_status execute(struct study *study, const char *sql) {
+  return study_run(study, sql, NULL, 0, NULL, NULL);
 }
+
+// What is claimed, or waited for, is found without looking at what has ended. Since version 4.
+static const char unfinished_index[] =
+    "CREATE INDEX IF NOT EXISTS trials_unfinished ON trials(number) WHERE state IN (" STUDY_UNFINISHED ")";
 
 static anas_status create_tables(struct study *study) {
   const struct study_engine *e = study->engine;
@@ -122,10 +132,11 @@ static anas_status create_tables(struct study *study) {
       anas_format("CREATE TABLE settings(key %s PRIMARY KEY, value %s NOT NULL)%s", e->text, e->text, e->table_end);
   char *counters =
       anas_format("CREATE TABLE counters(name %s PRIMARY KEY, value %s NOT NULL)%s", e->text, e->integer, e->table_end);
-  const char *all[] = {settings, counters, anas_strbuf_text(&trials), "CREATE INDEX trials_hash ON trials(hash)"};
+  const char *all[] = {settings, counters, anas_strbuf_text(&trials), "CREATE INDEX trials_hash ON trials(hash)",
+                       unfinished_index};
   anas_status status = ANAS_OK;
   for (size_t i = 0; i < sizeof all / sizeof *all && status == ANAS_OK; i++)
-    status = execute(study, all[i], "creating");
+    status = execute(study, all[i]);
   free(counters);
   free(settings);
   anas_strbuf_deinit(&trials);
@@ -135,9 +146,9 @@ static anas_status create_tables(struct study *study) {
 static anas_status create_artefacts(struct study *study) { // since version 2
   const struct study_engine *e = study->engine;
   char *sql = anas_format("CREATE TABLE artefacts(trial %s NOT NULL, file %s NOT NULL, size %s NOT NULL, hash %s NOT "
-                          "NULL, PRIMARY KEY(trial, file))%s",
-                          e->integer, e->text, e->integer, e->text, e->table_end);
-  anas_status status = execute(study, sql, "creating");
+                          "NULL, content %s, PRIMARY KEY(trial, file))%s",
+                          e->integer, e->text, e->integer, e->text, e->blob, e->table_end);
+  anas_status status = execute(study, sql);
   free(sql);
   return status;
 }
@@ -145,8 +156,7 @@ static anas_status create_artefacts(struct study *study) { // since version 2
 // Which columns of trials the study has.
 static anas_status find_columns(struct study *study, bool out_has[NUM_COLUMNS]) {
   struct study_rows *rows;
-  ANAS_RETURN_IF_ERROR(
-      study->engine->run(study->database, "SELECT * FROM trials WHERE number < 0", NULL, 0, "reading", &rows, NULL));
+  ANAS_RETURN_IF_ERROR(study_run(study, "SELECT * FROM trials WHERE number < 0", NULL, 0, &rows, NULL));
   for (int i = 0; i < NUM_COLUMNS; i++) {
     out_has[i] = false;
     for (int c = 0; c < rows->num_columns; c++)
@@ -171,7 +181,7 @@ static void make_statements(struct study *study, const bool has[NUM_COLUMNS]) {
   study->insert = anas_format("INSERT INTO trials(number%s, decision) VALUES(?1%s, ?%d)", anas_strbuf_text(&names),
                               anas_strbuf_text(&parameters), NUM_COLUMNS + 2);
   study->update = anas_format("UPDATE trials SET %s WHERE number = ?1", anas_strbuf_text(&sets));
-  anas_strbuf_deinit(&columns);
+  study->columns = anas_strbuf_detach(&columns);
   anas_strbuf_deinit(&names);
   anas_strbuf_deinit(&parameters);
   anas_strbuf_deinit(&sets);
@@ -188,9 +198,13 @@ bool study_exists(const char *path) {
   return engine_of(path)->exists(path);
 }
 
+bool study_location_shared(const char *path) {
+  return engine_of(path)->shared;
+}
+
 static struct study *make(const char *path) {
   struct study *study = anas_alloc(sizeof *study);
-  study->path = anas_strdup(path);
+  study->location = anas_strdup(path);
   study->engine = engine_of(path);
   return study;
 }
@@ -210,10 +224,10 @@ static anas_status fill(struct study *study, void *data) {
 }
 
 static anas_status create(struct study *study, const char *options_json, const char *seed_text) {
-  if (study->engine->exists(study->path))
+  if (study->engine->exists(study->location))
     return anas_fail(ANAS_INVALID, "'%s' already holds a study; continue it with --resume or choose another directory",
-                     study->path);
-  ANAS_RETURN_IF_ERROR(study->engine->open(study->path, true, true, &study->database));
+                     study->location);
+  ANAS_RETURN_IF_ERROR(study->engine->open(study->location, true, true, &study->database));
   struct new_study settings = {options_json, seed_text};
   ANAS_RETURN_IF_ERROR(study_atomically(study, fill, &settings));
   study->version = STUDY_SCHEMA;
@@ -221,7 +235,7 @@ static anas_status create(struct study *study, const char *options_json, const c
   for (int i = 0; i < NUM_COLUMNS; i++)
     has[i] = true;
   make_statements(study, has);
-  return ANAS_OK;
+  return study_files_open(study, true);
 }
 
 anas_status study_create(const char *path, const char *options_json, const char *seed_text, struct study **out) {
@@ -234,27 +248,37 @@ anas_status study_create(const char *path, const char *options_json, const char 
   return status;
 }
 
+static anas_status add_column(struct study *study, const char *table, const char *name, const char *type) {
+  char *sql = anas_format("ALTER TABLE %s ADD COLUMN %s %s", table, name, type);
+  anas_status status = execute(study, sql);
+  free(sql);
+  return status;
+}
+
 static anas_status migrate(struct study *study, void *data) {
   const bool *has = data;
-  if (study->version < 2) ANAS_RETURN_IF_ERROR(create_artefacts(study));
+  if (study->version < 2)
+    ANAS_RETURN_IF_ERROR(create_artefacts(study));
+  else if (study->version < 4)
+    ANAS_RETURN_IF_ERROR(add_column(study, "artefacts", "content", study->engine->blob));
+  if (study->version < 4) ANAS_RETURN_IF_ERROR(execute(study, unfinished_index));
   for (int i = 0; i < NUM_COLUMNS; i++) {
     if (has[i]) continue;
     struct column column = column_at(i);
-    char *sql = anas_format("ALTER TABLE trials ADD COLUMN %s %s%s", column.name, type_of(study->engine, column.kind),
-                            column.not_null ? " NOT NULL DEFAULT 0" : "");
-    anas_status status = execute(study, sql, "bringing up to date");
-    free(sql);
+    char *type = anas_format("%s%s", type_of(study->engine, column.kind), column.not_null ? " NOT NULL DEFAULT 0" : "");
+    anas_status status = add_column(study, "trials", column.name, type);
+    free(type);
     ANAS_RETURN_IF_ERROR(status);
   }
   return study->engine->set_version(study->database, STUDY_SCHEMA);
 }
 
 static anas_status open_existing(struct study *study, bool write) {
-  ANAS_RETURN_IF_ERROR(study->engine->open(study->path, false, write, &study->database));
+  ANAS_RETURN_IF_ERROR(study->engine->open(study->location, false, write, &study->database));
   ANAS_RETURN_IF_ERROR(study->engine->version(study->database, &study->version));
   if (study->version < 1 || study->version > STUDY_SCHEMA)
     return anas_fail(ANAS_UNSUPPORTED, "study '%s' has schema version %d; this anas-search reads versions 1 to %d",
-                     study->path, study->version, STUDY_SCHEMA);
+                     study->location, study->version, STUDY_SCHEMA);
   ANAS_RETURN_IF_ERROR(study->engine->check(study->database, false));
   bool has[NUM_COLUMNS], complete = study->version == STUDY_SCHEMA;
   ANAS_RETURN_IF_ERROR(find_columns(study, has));
@@ -267,7 +291,7 @@ static anas_status open_existing(struct study *study, bool write) {
       has[i] = true;
   }
   make_statements(study, has);
-  return ANAS_OK;
+  return study_files_open(study, write);
 }
 
 anas_status study_open(const char *path, bool write, struct study **out) {
@@ -282,21 +306,62 @@ anas_status study_open(const char *path, bool write, struct study **out) {
 
 void study_close(struct study *study) {
   if (!study) return;
+  study_files_close(study);
   if (study->database) study->engine->close(study->database);
+  free(study->columns);
   free(study->read);
   free(study->insert);
   free(study->update);
-  free(study->path);
+  free(study->location);
   free(study);
 }
 
+// ---- statements and transactions
+
+void study_set_patience(struct study *study, study_patience patience, void *data) {
+  study->patience = patience;
+  study->patience_data = data;
+}
+
+// Whether the failure was a lost database that has been found again: what failed can be done again then.
+static bool found_again(struct study *study) {
+  const struct study_engine *engine = study->engine;
+  if (!engine->lost || !engine->lost(study->database) || !study->patience) return false;
+  char *reason = anas_strdup(anas_error_message());
+  double start = anas_now();
+  anas_status status;
+  do {
+    if (!study->patience(study->patience_data, anas_now() - start, reason)) break;
+    status = engine->reconnect(study->database);
+  } while (status != ANAS_OK && engine->lost(study->database));
+  bool found = !engine->lost(study->database);
+  if (!found) anas_fail(ANAS_IO, "%s", reason);
+  free(reason);
+  return found && status == ANAS_OK;
+}
+
+anas_status study_run(struct study *study, const char *sql, const struct study_value *parameters, int count,
+                      struct study_rows **out_rows, int64_t *out_changed) {
+  const char *doing = out_rows ? "reading" : "writing";
+  anas_status status;
+  do
+    status = study->engine->run(study->database, sql, parameters, count, doing, out_rows, out_changed);
+  while (status != ANAS_OK && !study->in_transaction && found_again(study));
+  return status;
+}
+
 anas_status study_atomically(struct study *study, study_body body, void *data) {
-  ANAS_RETURN_IF_ERROR(execute(study, study->engine->begin, "writing"));
-  anas_status status = body(study, data);
-  if (status == ANAS_OK) status = execute(study, "COMMIT", "writing");
+  anas_status status;
+  do {
+    ANAS_RETURN_IF_ERROR(execute(study, study->engine->begin));
+    study->in_transaction = true;
+    status = body(study, data);
+    if (status == ANAS_OK) status = execute(study, "COMMIT");
+    study->in_transaction = false;
+  } while (status != ANAS_OK && found_again(study));
   if (status == ANAS_OK) return ANAS_OK;
   char *reason = anas_strdup(anas_error_message());
-  execute(study, "ROLLBACK", "writing"); // SQLite may have done it already
+  study->engine->run(study->database, "ROLLBACK", NULL, 0, "writing", NULL, NULL); // it may be rolled back already
   anas_fail(status, "%s", reason);
   free(reason);
   return status;
@@ -308,27 +373,27 @@ anas_status study_check(struct study *study) {
 
 // ---- values
 
-static struct study_value integer_value(int64_t value) {
+struct study_value study_integer(int64_t value) {
   return (struct study_value){.kind = STUDY_INTEGER, .integer = value};
 }
 
-static struct study_value real_value(double value) {
+struct study_value study_real(double value) {
   return isfinite(value) ? (struct study_value){.kind = STUDY_REAL, .real = value} : (struct study_value){0};
 }
 
-static struct study_value text_value(const char *text) {
+struct study_value study_text(const char *text) {
   return text ? (struct study_value){.kind = STUDY_TEXT, .text = text, .size = strlen(text)} : (struct study_value){0};
 }
 
 // Runs a statement that returns no rows.
 static anas_status write_row(struct study *study, const char *sql, const struct study_value *values, int count) {
-  return study->engine->run(study->database, sql, values, count, "writing", NULL, NULL);
+  return study_run(study, sql, values, count, NULL, NULL);
 }
 
 // The text in the first row; null if there is none.
 static anas_status query_text(struct study *study, const char *sql, struct study_value parameter, char **out) {
   struct study_rows *rows;
-  ANAS_RETURN_IF_ERROR(study->engine->run(study->database, sql, &parameter, 1, "reading", &rows, NULL));
+  ANAS_RETURN_IF_ERROR(study_run(study, sql, &parameter, 1, &rows, NULL));
   bool more;
   anas_status status = study->engine->next(rows, &more);
   if (status == ANAS_OK) *out = more && rows->value[0].kind == STUDY_TEXT ? anas_strdup(rows->value[0].text) : NULL;
@@ -337,18 +402,18 @@ static anas_status query_text(struct study *study, const char *sql, struct study
 }
 
 anas_status study_get(struct study *study, const char *key, char **out) {
-  return query_text(study, "SELECT value FROM settings WHERE key = ?1", text_value(key), out);
+  return query_text(study, "SELECT value FROM settings WHERE key = ?1", study_text(key), out);
 }
 
 anas_status study_set(struct study *study, const char *key, const char *value) {
-  struct study_value values[] = {text_value(key), text_value(value)};
+  struct study_value values[] = {study_text(key), study_text(value)};
   return write_row(study, "INSERT INTO settings VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
                    values, 2);
 }
 
 anas_status study_count(struct study *study, const char *name, int64_t amount) {
   if (!amount) return ANAS_OK;
-  struct study_value values[] = {text_value(name), integer_value(amount)};
+  struct study_value values[] = {study_text(name), study_integer(amount)};
   return write_row(study,
                    "INSERT INTO counters VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET value = counters.value + "
                    "excluded.value",
@@ -357,9 +422,8 @@ anas_status study_count(struct study *study, const char *name, int64_t amount) {
 
 anas_status study_counter(struct study *study, const char *name, int64_t *out) {
   struct study_rows *rows;
-  struct study_value parameter = text_value(name);
-  ANAS_RETURN_IF_ERROR(study->engine->run(study->database, "SELECT value FROM counters WHERE name = ?1", &parameter, 1,
-                                          "reading", &rows, NULL));
+  struct study_value parameter = study_text(name);
+  ANAS_RETURN_IF_ERROR(study_run(study, "SELECT value FROM counters WHERE name = ?1", &parameter, 1, &rows, NULL));
   bool more;
   anas_status status = study->engine->next(rows, &more);
   if (status == ANAS_OK) *out = more ? rows->value[0].integer : 0;
@@ -370,37 +434,37 @@ anas_status study_counter(struct study *study, const char *name, int64_t *out) {
 // ---- trials
 
 // Values of a trial's columns, number first.
-static void trial_values(const struct study_trial *trial, struct study_value out[NUM_COLUMNS + 1]) {
-  out[0] = integer_value(trial->number);
+int study_trial_values(const struct study_trial *trial, struct study_value out[STUDY_MAX_VALUES]) {
+  out[0] = study_integer(trial->number);
   for (int i = 0; i < NUM_COLUMNS; i++) {
     struct column column = column_at(i);
     const char *field = (const char *)trial + column.offset;
     if (is_state(&column))
-      out[i + 1] = text_value(study_state_name(trial->state));
+      out[i + 1] = study_text(study_state_name(trial->state));
     else if (column.kind == STUDY_INTEGER)
-      out[i + 1] = integer_value(*(const int64_t *)field);
+      out[i + 1] = study_integer(*(const int64_t *)field);
     else if (column.kind == STUDY_REAL)
-      out[i + 1] = real_value(*(const double *)field);
+      out[i + 1] = study_real(*(const double *)field);
     else
-      out[i + 1] = text_value(*(char *const *)field);
+      out[i + 1] = study_text(*(char *const *)field);
   }
+  return NUM_COLUMNS + 1;
 }
 
 anas_status study_insert(struct study *study, const struct study_trial *trial, const char *decision) {
-  struct study_value values[NUM_COLUMNS + 2];
-  trial_values(trial, values);
-  values[NUM_COLUMNS + 1] = text_value(decision);
-  return write_row(study, study->insert, values, NUM_COLUMNS + 2);
+  struct study_value values[STUDY_MAX_VALUES];
+  int count = study_trial_values(trial, values);
+  values[count++] = study_text(decision);
+  return write_row(study, study->insert, values, count);
 }
 
 anas_status study_update(struct study *study, const struct study_trial *trial) {
-  struct study_value values[NUM_COLUMNS + 1];
-  trial_values(trial, values);
-  return write_row(study, study->update, values, NUM_COLUMNS + 1);
+  struct study_value values[STUDY_MAX_VALUES];
+  return write_row(study, study->update, values, study_trial_values(trial, values));
 }
 
 anas_status study_decision(struct study *study, int64_t number, char **out) {
-  return query_text(study, "SELECT decision FROM trials WHERE number = ?1", integer_value(number), out);
+  return query_text(study, "SELECT decision FROM trials WHERE number = ?1", study_integer(number), out);
 }
 
 static anas_status read_state(const struct study *study, const char *name, struct study_trial *trial) {
@@ -409,12 +473,12 @@ static anas_status read_state(const struct study *study, const char *name, struc
     trial->state = (enum study_state)s;
     return ANAS_OK;
   }
-  return anas_fail(ANAS_CORRUPT, "study '%s': trial %lld has the unknown state '%s'", study->path,
+  return anas_fail(ANAS_CORRUPT, "study '%s': trial %lld has the unknown state '%s'", study->location,
                    (long long)trial->number, name);
 }
 
 // From a row with number and the columns. *out is to be deinit'ed, also on failure.
-static anas_status read_trial(const struct study *study, const struct study_value *value, struct study_trial *out) {
+anas_status study_read_trial(const struct study *study, const struct study_value *value, struct study_trial *out) {
   study_trial_init(out);
   out->number = value[0].integer;
   anas_status status = ANAS_OK;
@@ -436,24 +500,37 @@ static anas_status read_trial(const struct study *study, const struct study_valu
   return status;
 }
 
-anas_status study_load(struct study *study, struct study_trial **out, int64_t *out_count) {
-  struct study_value parameters[] = {integer_value(0), integer_value(INT64_MAX)};
+#define PAGE 10000 // trials read at a time
+
+static anas_status load_page(struct study *study, int64_t first, struct study_trial **trials, int64_t *count,
+                             size_t *capacity) {
+  struct study_value parameters[] = {study_integer(first), study_integer(PAGE)};
   struct study_rows *rows;
-  ANAS_RETURN_IF_ERROR(study->engine->run(study->database, study->read, parameters, 2, "reading", &rows, NULL));
-  struct study_trial *trials = NULL;
-  int64_t count = 0;
-  size_t capacity = 0;
+  ANAS_RETURN_IF_ERROR(study_run(study, study->read, parameters, 2, &rows, NULL));
   bool more;
   anas_status status;
   while ((status = study->engine->next(rows, &more)) == ANAS_OK && more) {
-    trials = anas_grow(trials, (size_t)count, &capacity, sizeof *trials);
-    status = read_trial(study, rows->value, &trials[count]);
-    if (status == ANAS_OK && trials[count].number != count)
-      status = anas_fail(ANAS_CORRUPT, "study '%s': trial %lld is missing", study->path, (long long)count);
-    count++;
+    *trials = anas_grow(*trials, (size_t)*count, capacity, sizeof **trials);
+    struct study_trial *trial = &(*trials)[(*count)++];
+    status = study_read_trial(study, rows->value, trial);
+    if (status == ANAS_OK && trial->number != first)
+      status = anas_fail(ANAS_CORRUPT, "study '%s': trial %lld is missing", study->location, (long long)first);
     if (status != ANAS_OK) break;
+    first++;
   }
   study->engine->close_rows(rows);
+  return status;
+}
+
+anas_status study_load(struct study *study, int64_t first, struct study_trial **out, int64_t *out_count) {
+  struct study_trial *trials = NULL;
+  int64_t count = 0, before;
+  size_t capacity = 0;
+  anas_status status;
+  do {
+    before = count;
+    status = load_page(study, first + count, &trials, &count, &capacity);
+  } while (status == ANAS_OK && count - before == PAGE);
   if (status != ANAS_OK) {
     study_trials_free(trials, count);
     return status;
@@ -463,59 +540,21 @@ anas_status study_load(struct study *study, struct study_trial **out, int64_t *o
   return ANAS_OK;
 }
 
-// ---- artefacts
-
-anas_status study_record(struct study *study, int64_t number, const char *file) {
-  char *path = study_trial_path(study->path, number, file), *data = NULL, hash[33];
-  size_t size = 0;
-  bool exists = !access(path, F_OK);
-  anas_status status = exists ? anas_file_read(path, &data, &size) : ANAS_OK;
-  free(path);
-  if (status != ANAS_OK || !exists) return status;
-  anas_hash_hex(data, size, hash);
-  free(data);
-  struct study_value values[] = {integer_value(number), text_value(file), integer_value((int64_t)size),
-                                 text_value(hash)};
-  return write_row(study,
-                   "INSERT INTO artefacts VALUES(?1, ?2, ?3, ?4) ON CONFLICT(trial, file) DO UPDATE SET size = "
-                   "excluded.size, hash = excluded.hash",
-                   values, 4);
-}
-
-anas_status study_forget(struct study *study, int64_t number, const char *file) {
-  struct study_value values[] = {integer_value(number), text_value(file)};
-  return write_row(study, "DELETE FROM artefacts WHERE trial = ?1 AND file = ?2", values, 2);
-}
-
-anas_status study_artefacts(struct study *study, struct study_artefact **out, int64_t *out_count) {
-  *out = NULL;
-  *out_count = 0;
-  if (study->version < 2) return ANAS_OK;
+anas_status study_find(struct study *study, int64_t number, struct study_trial *out) {
+  struct study_value parameters[] = {study_integer(number), study_integer(1)};
   struct study_rows *rows;
-  ANAS_RETURN_IF_ERROR(study->engine->run(study->database,
-                                          "SELECT trial, file, size, hash FROM artefacts ORDER BY trial, file", NULL, 0,
-                                          "reading", &rows, NULL));
-  size_t capacity = 0;
+  ANAS_RETURN_IF_ERROR(study_run(study, study->read, parameters, 2, &rows, NULL));
+  struct study_trial trial;
+  study_trial_init(&trial);
   bool more;
-  anas_status status;
-  while ((status = study->engine->next(rows, &more)) == ANAS_OK && more) {
-    const struct study_value *v = rows->value;
-    *out = anas_grow(*out, (size_t)*out_count, &capacity, sizeof **out);
-    (*out)[(*out_count)++] = (struct study_artefact){
-        .number = v[0].integer,
-        .file = anas_strdup(v[1].kind == STUDY_TEXT ? v[1].text : ""),
-        .size = v[2].integer,
-        .hash = anas_strdup(v[3].kind == STUDY_TEXT ? v[3].text : ""),
-    };
-  }
+  anas_status status = study->engine->next(rows, &more);
+  if (status == ANAS_OK && more) status = study_read_trial(study, rows->value, &trial);
+  if (status == ANAS_OK && (!more || trial.number != number))
+    status = anas_fail(ANAS_NOT_FOUND, "study '%s' has no trial %lld", study->location, (long long)number);
   study->engine->close_rows(rows);
+  if (status == ANAS_OK)
+    *out = trial;
+  else
+    study_trial_deinit(&trial);
   return status;
-}
-
-void study_artefacts_free(struct study_artefact *artefacts, int64_t count) {
-  for (int64_t i = 0; i < count; i++) {
-    free(artefacts[i].file);
-    free(artefacts[i].hash);
-  }
-  free(artefacts);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The study: a directory with a SQLite database and one folder a trial. One process writes, any number read.
+// The study: a directory with a SQLite database and one folder a trial. One process writes, any number read. Or a
+// PostgreSQL database, which also holds the files; one driver decides, any number of workers take trials and report.
 //   STUDY/study.db                     tables below; PRAGMA user_version is the schema version
 //   STUDY/trials/NNNN/candidate.mlir   output.txt   weights.safetensors   checkpoint.safetensors (while it trains)
 //   STUDY/front/NNNN.mlir
@@ -13,10 +14,12 @@
 
 // A writer brings older versions up to date: 1 had no artefacts; since 3, columns of trials are found by name, and
 // metrics that a study does not know yet get their column without a new version.
-#define STUDY_SCHEMA 3
+// Since 4 trials wait to be claimed, by an owner, for the length of a lease.
+#define STUDY_SCHEMA 4
 
 enum study_state {
-  STUDY_RUNNING = 0,
+  STUDY_WAITING = 0, // for somebody to claim it
+  STUDY_RUNNING,
   STUDY_COMPLETE,
   STUDY_DIVERGED,    // the loss stopped being finite
   STUDY_TIMEOUT,     // longer than --trial-timeout
@@ -28,6 +31,7 @@ enum study_state {
   STUDY_NUM_STATES
 };
 const char *study_state_name(enum study_state state); // "RUNNING", ...
+bool study_state_ended(enum study_state state);       // for good
 
 enum study_metric {
   METRIC_ACCURACY = 0, // validation, 0..1
@@ -65,6 +69,9 @@ struct study_trial {
   int64_t steps, peak_bytes, attempts; // attempts: how often it was started
   int kills;                           // from outside, as seen by this process; not stored
   double created, started, finished;   // seconds since 1970; 0: not yet
+  char *owner;                         // who claimed it last; owned
+  double lease;                        // until when it is theirs, seconds since 1970; NaN: as long as they live
+  int64_t lost;                        // leases that ran out
 };
 void study_trial_init(struct study_trial *trial);
 void study_trial_deinit(struct study_trial *trial);
@@ -77,7 +84,15 @@ anas_status study_create(const char *path, const char *options_json, const char 
 anas_status study_open(const char *path, bool write, struct study **out);
 void study_close(struct study *study);
 bool study_exists(const char *path);
+// The directory of its files on this machine: the study itself, or scratch space that goes when it is closed.
 const char *study_path(const struct study *study);
+// Whether other processes may work on its trials, or those of a study there.
+bool study_location_shared(const char *path);
+bool study_shared(const struct study *study);
+// Called about once a second while the database is unreachable: false gives up. Without it, or when it does, the
+// failure is reported to whoever asked.
+typedef bool (*study_patience)(void *data, double seconds, const char *reason);
+void study_set_patience(struct study *study, study_patience patience, void *data);
 
 // Values by key: "options", "seed-model", ... *out is malloc'ed, null if absent.
 anas_status study_get(struct study *study, const char *key, char **out);
@@ -90,9 +105,16 @@ anas_status study_counter(struct study *study, const char *name, int64_t *out);
 typedef anas_status (*study_body)(struct study *study, void *data);
 anas_status study_atomically(struct study *study, study_body body, void *data);
 
-// Files of a trial's folder, with size and content hash. record: of the file as it is now, nothing if there is none.
+// ---- files of a trial's folder, with size and content hash (study_files.c)
+
+// Takes the file in study_path as it is now, nothing if there is none.
 anas_status study_record(struct study *study, int64_t number, const char *file);
 anas_status study_forget(struct study *study, int64_t number, const char *file);
+// Brings a recorded file to study_path, if it is not there.
+anas_status study_fetch(struct study *study, int64_t number, const char *file);
+// Whether files are kept elsewhere than in study_path, and removing a trial's folder there if they are.
+bool study_stored(const struct study *study);
+void study_discard(struct study *study, int64_t number);
 struct study_artefact {
   int64_t number, size;
   char *file, *hash; // hash: anas_hash_hex of the content
@@ -107,8 +129,23 @@ anas_status study_check(struct study *study);
 anas_status study_insert(struct study *study, const struct study_trial *trial, const char *decision);
 anas_status study_update(struct study *study, const struct study_trial *trial);
 anas_status study_decision(struct study *study, int64_t number, char **out); // malloc'ed
-// All trials in order of number; *out is malloc'ed, entries to be deinit'ed.
-anas_status study_load(struct study *study, struct study_trial **out, int64_t *out_count);
+// All trials from a number on, in order; *out is malloc'ed, entries to be deinit'ed.
+anas_status study_load(struct study *study, int64_t first, struct study_trial **out, int64_t *out_count);
+anas_status study_find(struct study *study, int64_t number, struct study_trial *out); // to be deinit'ed
+
+// ---- claims (study_claims.c)
+
+// Takes the first trial that nobody works on: it is then RUNNING, owner's for 'lease' seconds, and counts one attempt
+// more. *out is to be deinit'ed if it was found.
+anas_status study_claim(struct study *study, const char *owner, double lease, struct study_trial *out, bool *out_found);
+// The lease of a trial claimed before, from now on. held: whether it still was owner's.
+anas_status study_renew(struct study *study, const struct study_trial *trial, double lease, bool *out_held);
+// Writes what became of a claimed trial. Not if it is another's by now, or ended already: held is false then.
+anas_status study_end(struct study *study, const struct study_trial *trial, bool *out_held);
+// Where one process alone writes: what its predecessor was running waits again.
+anas_status study_reclaim(struct study *study);
+// Numbers of the trials that have not ended, in order; malloc'ed.
+anas_status study_unfinished(struct study *study, int64_t **out, int64_t *out_count);
 void study_trials_free(struct study_trial *trials, int64_t count);
 
 // "STUDY/trials/0012/candidate.mlir"; malloc'ed. file may be "".

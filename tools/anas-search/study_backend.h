@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What study.c asks of a database engine: SQL with ?1, ?2, ... for parameters, rows as values, one writer. Tables and
-// statements are study.c's and the same everywhere; where the dialects differ, the engine has the words.
+// What the files of a study share, and what they ask of a database engine: SQL with ?1, ?2, ... for parameters, rows as
+// values. Tables and statements are the same everywhere; where the dialects differ, the engine has the words.
 #ifndef ANAS_TOOLS_ANAS_SEARCH_STUDY_BACKEND_H
 #define ANAS_TOOLS_ANAS_SEARCH_STUDY_BACKEND_H
 
-#include "runtime/support/status.h"
+#include "tools/anas-search/study.h"
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 enum study_value_kind { STUDY_NULL = 0, STUDY_INTEGER, STUDY_REAL, STUDY_TEXT, STUDY_BLOB };
 
@@ -35,12 +33,19 @@ struct study_database { // the engine's own is larger
 struct study_engine {
   // Types of columns, what ends the definition of a table that has a key of its own, how a transaction begins.
   const char *key, *integer, *real, *text, *blob, *table_end, *begin;
+  const char *now;         // seconds since 1970 by the clock of the database
+  const char *skip_locked; // at the end of a SELECT: rows that nobody else is about to change
+  bool shared;             // several processes write; else the one that holds the study's lock
 
   bool (*exists)(const char *location);
   // create: the study is new; the caller makes its tables.
   // write: takes the study's lock. Neither: only reads.
   anas_status (*open)(const char *location, bool create, bool write, struct study_database **out);
   void (*close)(struct study_database *database);
+  // Of engines that may lose their database: whether the last failure was that, and a try to find it again, without
+  // what was begun and not committed. Null: it cannot happen.
+  bool (*lost)(const struct study_database *database);
+  anas_status (*reconnect)(struct study_database *database);
 
   // Runs one statement. out_rows: null if there are none, or nobody wants them; else to be closed. out_changed: rows
   // that were inserted, updated or deleted; may be null.
@@ -56,5 +61,37 @@ struct study_engine {
 };
 
 extern const struct study_engine study_sqlite;
+
+#define STUDY_UNFINISHED "'WAITING', 'RUNNING', 'INTERRUPTED'" // states, for SQL: what study_state_ended denies
+
+struct study {
+  const struct study_engine *engine;
+  struct study_database *database;
+  char *location;  // as the user gave it
+  char *directory; // where files of trials are worked on
+  bool stored;     // they are kept elsewhere: see study_files.c
+  char *store;     // a directory of all machines; null: the database
+  int version;     // of the schema
+  bool in_transaction;
+  char *columns;                // ", parent, state, ..."
+  char *read, *insert, *update; // statements on trials
+  study_patience patience;
+  void *patience_data;
+};
+
+struct study_value study_integer(int64_t value);
+struct study_value study_real(double value);     // null if it is not finite
+struct study_value study_text(const char *text); // null if it is null
+// engine->run, again when the database was lost and found.
+anas_status study_run(struct study *study, const char *sql, const struct study_value *parameters, int count,
+                      struct study_rows **out_rows, int64_t *out_changed);
+// The values of a row "number, columns" become a trial, to be deinit'ed also on failure.
+anas_status study_read_trial(const struct study *study, const struct study_value *row, struct study_trial *out);
+// trials, claims
+#define STUDY_MAX_VALUES 64 // number and columns of a trial, and a few more
+int study_trial_values(const struct study_trial *trial, struct study_value out[STUDY_MAX_VALUES]); // for study->update
+
+anas_status study_files_open(struct study *study, bool write); // study_files.c
+void study_files_close(struct study *study);
 
 #endif
