@@ -63,6 +63,17 @@ static anas_status norm_backward(struct anas_train *train, struct anas_train_op 
   return anas_train_emit(train, "norm_bwd", all, 7, attrs, &op->grad_operand[0]);
 }
 
+// A single value is its own mean: the result would be the offset, whatever comes in.
+static anas_status check_normalised(const struct anas_op *op, int64_t values) {
+  char text[128];
+  if (values == 1)
+    return anas_fail(ANAS_INVALID,
+                     "'anas.%s' would normalise every value of tensor<%s> by itself, which leaves nothing of it; "
+                     "normalise over more channels",
+                     op->def->name, anas_shape_text(&op->operand[0], text));
+  return ANAS_OK;
+}
+
 // ---- layer_norm
 
 enum { LAYER_EPSILON, NUM_LAYER_ATTRS };
@@ -77,6 +88,7 @@ static const struct anas_attr_def layer_norm_attrs[NUM_LAYER_ATTRS] = {
 static anas_status layer_norm_shape(const struct anas_op *op, struct anas_shape *out) {
   ANAS_RETURN_IF_ERROR(anas_check_tensor(op, 2));
   ANAS_RETURN_IF_ERROR(check_epsilon(op, LAYER_EPSILON));
+  ANAS_RETURN_IF_ERROR(check_normalised(op, op->operand[0].dim[op->operand[0].rank - 1]));
   return anas_shape_same(op, out);
 }
 
@@ -109,7 +121,8 @@ static const struct anas_op_def layer_norm = {
     .summary = "normalisation of every position over its features",
     .description =
         "`y = (x - mean) / sqrt(variance + epsilon) * scale + offset`, mean and variance taken over the last "
-        "dimension, separately for every example and position. Parameters: `scale`, `offset` (channels each).",
+        "dimension, which has two values at least, separately for every example and position. Parameters: `scale`, "
+        "`offset` (channels each).",
     .order = 18,
     .num_operands = 1,
     .attrs = layer_norm_attrs,
@@ -180,6 +193,11 @@ static anas_status group_norm_shape(const struct anas_op *op, struct anas_shape 
   ANAS_RETURN_IF_ERROR(anas_check_tensor(op, 2));
   ANAS_RETURN_IF_ERROR(group_count(op, &groups));
   ANAS_RETURN_IF_ERROR(check_epsilon(op, GROUP_EPSILON));
+  const struct anas_shape *x = &op->operand[0];
+  int64_t values = x->dim[x->rank - 1] / groups;
+  for (int i = 1; i < x->rank - 1; i++)
+    values *= x->dim[i];
+  ANAS_RETURN_IF_ERROR(check_normalised(op, values));
   return anas_shape_same(op, out);
 }
 
@@ -221,7 +239,7 @@ static const struct anas_op_def group_norm = {
     .description =
         "`y = (x - mean) / sqrt(variance + epsilon) * scale + offset`, mean and variance taken over all spatial "
         "dimensions and the channels of one group, separately for every example. The number of groups must divide the "
-        "channels. Parameters: `scale`, `offset` (channels each).",
+        "channels; two values at least are normalised together. Parameters: `scale`, `offset` (channels each).",
     .order = 19,
     .num_operands = 1,
     .attrs = group_norm_attrs,
