@@ -65,8 +65,20 @@ anas_status anas_file_write(const char *path, const void *data, size_t size) {
   return anas_file_write_parts(path, &(struct anas_file_part){data, size}, 1);
 }
 
+// Devices and pipes are written to: a rename would put a file in their place.
+static anas_status write_in_place(const char *path, const struct anas_file_part *parts, size_t count) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return anas_fail(ANAS_IO, "cannot open '%s': %s", path, strerror(errno));
+  anas_status status = write_parts(fd, path, parts, count);
+  if (close(fd) && status == ANAS_OK) status = anas_fail(ANAS_IO, "cannot write '%s': %s", path, strerror(errno));
+  return status;
+}
+
 anas_status anas_file_write_parts(const char *path, const struct anas_file_part *parts, size_t count) {
   if (!strcmp(path, "-")) return write_parts(STDOUT_FILENO, "standard output", parts, count);
+  struct stat info;
+  if (!stat(path, &info) && (S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode) || S_ISFIFO(info.st_mode)))
+    return write_in_place(path, parts, count);
   char *temporary = anas_format("%s.XXXXXX", path);
   int fd = mkostemp(temporary, O_CLOEXEC);
   anas_status status = ANAS_OK;

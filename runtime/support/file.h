@@ -11,7 +11,7 @@
 // Reads a whole file; "-" is standard input. *out_data is malloc'ed and NUL-terminated (NUL not counted in *out_size).
 anas_status anas_file_read(const char *path, char **out_data, size_t *out_size);
 // Writes path by way of a temporary file in the same directory and rename(2): readers see the old or the new content,
-// never a part. "-" is standard output.
+// never a part. "-" is standard output; devices and pipes are written to as they are.
 anas_status anas_file_write(const char *path, const void *data, size_t size);
 // The same for pieces of memory, one after the other, without a copy of them all.
 struct anas_file_part {

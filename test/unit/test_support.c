@@ -16,6 +16,7 @@
 #include "runtime/support/strbuf.h"
 #include "test/unit/scratch.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,17 @@ static void test_files(void **state) {
   assert_int_equal(anas_make_directories(below), ANAS_IO);
   assert_int_equal(anas_file_write(below, "x", 1), ANAS_IO);
   free(below);
+  unlink(path);
+  assert_int_equal(mkfifo(path, 0600), 0); // what is no file stays what it is
+  int reader = open(path, O_RDONLY | O_NONBLOCK);
+  char got[8] = "";
+  struct stat info;
+  assert_int_equal(anas_file_write(path, "piped", 5), ANAS_OK);
+  assert_int_equal(read(reader, got, sizeof got - 1), 5);
+  assert_string_equal(got, "piped");
+  assert_int_equal(stat(path, &info), 0);
+  assert_true(S_ISFIFO(info.st_mode));
+  close(reader);
   unlink(path);
   rmdir(deep);
   *strrchr(deep, '/') = '\0';
