@@ -22,7 +22,11 @@ static anas_status compile(MlirModule architecture, const struct anas_compile_op
                            struct anas_program_image *out_image) {
   double start = anas_now();
   MlirModule module = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(architecture)));
-  anas_status status = anas_build_train_step(module, options->batch, options->momentum, options->weight_decay);
+  struct anas_train_step_options step = {.batch = options->batch,
+                                         .momentum = options->momentum,
+                                         .weight_decay = options->weight_decay,
+                                         .infer_only = options->infer_only};
+  anas_status status = anas_build_train_step_with(module, &step);
   double built = anas_now();
   if (status == ANAS_OK)
     status = anas_lower_to_kernels_with(module, &(struct anas_lower_options){.memory_limit = limit});

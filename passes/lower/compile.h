@@ -37,6 +37,7 @@ anas_status anas_compile_report_write(const struct anas_compile_report *report, 
 struct anas_compile_options {
   int64_t batch;
   double momentum, weight_decay;
+  bool infer_only;   // no training: nothing but @infer is compiled, and the parameter buffer has no momenta
   const char *cpu;   // LLVM processor name, null: the host
   bool no_winograd;  // 3x3 convolutions by direct sums everywhere
   bool reference;    // stock loop lowering instead of our kernels (slow, for tests)

@@ -32,6 +32,12 @@
 
 // anas-train-step: architecture module to a module with @train_step and @infer in training ops.
 anas_status anas_build_train_step(MlirModule module, int64_t batch, double momentum, double weight_decay);
+struct anas_train_step_options {
+  int64_t batch;
+  double momentum, weight_decay;
+  bool infer_only; // @train_step is inference that returns its tensors as they are; there are no momenta
+};
+anas_status anas_build_train_step_with(MlirModule module, const struct anas_train_step_options *options);
 // anas-to-kernels: training ops to the kernel stage described above.
 anas_status anas_lower_to_kernels(MlirModule module);
 

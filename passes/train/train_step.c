@@ -26,6 +26,7 @@ struct step {
   MlirLocation location;
   const struct anas_network *network;
   bool training;
+  bool is_train_step; // else @infer; it returns every tensor it takes
   double momentum, weight_decay;
 
   struct tensor *tensors; // trainable parameters, their momenta in the same order, statistics
@@ -279,7 +280,8 @@ static anas_status build_body(struct step *s, MlirValue *results, MlirAttribute 
     ANAS_RETURN_IF_ERROR(run_optimizer(s, rate));
   }
   int count = 0;
-  for (int i = 0; i < s->num_tensors && s->training; i++) {
+  for (int i = 0; i < s->num_tensors && s->is_train_step; i++) {
+    if (mlirValueIsNull(s->tensors[i].value)) continue; // a momentum without training
     results[count] = s->tensors[i].updated;
     result_attrs[count++] = mlirDictionaryAttrGet(s->context, 0, NULL);
   }
@@ -294,13 +296,15 @@ static anas_status build_body(struct step *s, MlirValue *results, MlirAttribute 
 }
 
 static anas_status build_function(MlirContext context, MlirLocation location, const struct anas_network *network,
-                                  bool training, double momentum, double weight_decay, MlirOperation *out) {
+                                  bool is_train_step, const struct anas_train_step_options *options,
+                                  MlirOperation *out) {
   struct step s = {.context = context,
                    .location = location,
                    .network = network,
-                   .training = training,
-                   .momentum = momentum,
-                   .weight_decay = weight_decay};
+                   .training = is_train_step && !options->infer_only,
+                   .is_train_step = is_train_step,
+                   .momentum = options->momentum,
+                   .weight_decay = options->weight_decay};
   collect_tensors(&s);
   size_t most = (size_t)s.num_tensors + 4;
   s.ops = anas_calloc((size_t)network->num_ops, sizeof *s.ops);
@@ -315,7 +319,7 @@ static anas_status build_function(MlirContext context, MlirLocation location, co
   int num_results = 0;
   anas_status status = build_body(&s, results, result_attrs, &num_results);
   if (status == ANAS_OK)
-    *out = finish_function(&s, training ? "train_step" : "infer", region, results, result_attrs, num_results);
+    *out = finish_function(&s, is_train_step ? "train_step" : "infer", region, results, result_attrs, num_results);
   else
     mlirRegionDestroy(region);
   free(results);
@@ -352,19 +356,24 @@ static void replace_functions(MlirModule module, const struct anas_network *netw
 }
 
 anas_status anas_build_train_step(MlirModule module, int64_t batch, double momentum, double weight_decay) {
+  return anas_build_train_step_with(
+      module, &(struct anas_train_step_options){.batch = batch, .momentum = momentum, .weight_decay = weight_decay});
+}
+
+anas_status anas_build_train_step_with(MlirModule module, const struct anas_train_step_options *options) {
   struct anas_model *model;
   ANAS_RETURN_IF_ERROR(anas_model_import(module, &model));
   struct anas_network network = {0};
   MlirContext context = mlirModuleGetContext(module);
   MlirOperation step = {0}, infer = {0};
   anas_status status = anas_model_infer_shapes(model);
-  if (status == ANAS_OK) status = anas_network_init(model, batch, &network);
+  if (status == ANAS_OK) status = anas_network_init(model, options->batch, &network);
   if (status == ANAS_OK) {
     MlirLocation location = model->functions[anas_model_entry(model)].location;
     if (!location.ptr) location = mlirLocationUnknownGet(context);
-    status = build_function(context, location, &network, true, momentum, weight_decay, &step);
+    status = build_function(context, location, &network, true, options, &step);
     if (status == ANAS_OK) {
-      status = build_function(context, location, &network, false, momentum, weight_decay, &infer);
+      status = build_function(context, location, &network, false, options, &infer);
       if (status != ANAS_OK) mlirOperationDestroy(step);
     }
     if (status == ANAS_OK) replace_functions(module, &network, step, infer);
@@ -378,8 +387,15 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
   const char *optimizer = anas_option_string(options, "optimizer");
   if (strcmp(optimizer, "sgd") != 0)
     return anas_fail(ANAS_UNSUPPORTED, "unknown optimizer '%s'; there is sgd", optimizer);
-  return anas_build_train_step(module, anas_option_int(options, "batch"), anas_option_float(options, "momentum"),
-                               anas_option_float(options, "weight-decay"));
+  const char *program = anas_option_string(options, "program");
+  bool infer_only = !strcmp(program, "infer");
+  if (!infer_only && strcmp(program, "train") != 0)
+    return anas_fail(ANAS_UNSUPPORTED, "unknown program '%s'; there are train and infer", program);
+  struct anas_train_step_options step = {.batch = anas_option_int(options, "batch"),
+                                         .momentum = anas_option_float(options, "momentum"),
+                                         .weight_decay = anas_option_float(options, "weight-decay"),
+                                         .infer_only = infer_only};
+  return anas_build_train_step_with(module, &step);
 }
 
 static const struct anas_pass_option step_options[] = {
@@ -387,6 +403,7 @@ static const struct anas_pass_option step_options[] = {
     {"optimizer", ANAS_OPTION_STRING, "sgd", "sgd: with momentum and weight decay"},
     {"momentum", ANAS_OPTION_FLOAT, "0.9", "momentum of the optimizer"},
     {"weight-decay", ANAS_OPTION_FLOAT, "1e-4", "L2 penalty of the optimizer"},
+    {"program", ANAS_OPTION_STRING, "train", "train, or infer: @train_step changes nothing and is inference, too"},
     {0},
 };
 

@@ -58,3 +58,10 @@ anas-search net.mlir --dataset fashion-mnist --limit 128 --validation 128 --batc
 test "$(sqlite3 c/study.db "select state from trials order by number" | tr '\n' ' ')" = 'COMPLETE INVALID '
 sqlite3 c/study.db 'select reason from trials where number = 1' |
   grep -q "^outside --constraint 'params > 0 and planned_bytes < 0.1\*seed.planned_bytes': params = [0-9]*, planned_bytes = [0-9]*, seed.planned_bytes = $(sqlite3 c/study.db 'select cast(planned_bytes as integer) from trials where number = 0')$"
+
+# Latency is measured beside the seed model, which is the candidate itself in trial 0.
+anas-search net.mlir --dataset fashion-mnist --limit 128 --validation 128 --batch 64 --trials 2 --seed 2 --study l \
+  --objective accuracy:max --objective latency_p50:min --latency-batch 3 --constraint 'latency_p95 < 1000*seed.latency_p50' >out.txt
+test "$(sqlite3 l/study.db "select count(*) from trials where state = 'COMPLETE' and 0 < latency_p50
+  and latency_p50 <= latency_p95 and latency_spread >= 0 and seed_latency_p50 > 0")" = 2
+grep -q 'latency of a batch of 3: median .* seed model: .* runs each in alternation' l/trials/0001/output.txt

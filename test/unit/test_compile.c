@@ -114,6 +114,54 @@ static void test_tuned_equals_reference(void **state) {
   anas_team_shutdown();
 }
 
+static struct anas_program *compile_with(MlirModule module, bool infer_only) {
+  struct anas_compile_options options = {.batch = BATCH, .infer_only = infer_only, .no_cache = true, .threads = 2};
+  struct anas_program_image image;
+  struct anas_program *program;
+  expect_ok(anas_compile(module, &options, &image));
+  expect_ok(anas_program_load(&image, &program));
+  return program;
+}
+
+// Logits of @infer with the same weights and images every time.
+static void infer(struct anas_program *program, float logits[BATCH * CLASSES]) {
+  const struct anas_program_image *info = anas_program_info(program);
+  expect_ok(anas_init_params(info, 7, anas_program_params(program)));
+  char *arena = anas_program_arena(program);
+  float *pixels = (float *)(arena + info->image.offset);
+  struct anas_rng rng = anas_rng_make(11);
+  for (size_t i = 0; i < info->image.bytes / sizeof *pixels; i++)
+    pixels[i] = (float)anas_rng_normal(&rng);
+  memset(arena + info->label.offset, 0, info->label.bytes);
+  anas_program_infer(program);
+  memcpy(logits, arena + info->logits.offset, BATCH * CLASSES * sizeof *logits);
+}
+
+// A program for inference alone computes the same and holds no momenta and no gradients.
+static void test_infer_only(void **state) {
+  (void)state;
+  MlirContext context = anas_context_create(false);
+  MlirModule module;
+  expect_ok(anas_parse(context, network, strlen(network), "network", &module));
+  struct anas_program *whole = compile_with(module, false), *alone = compile_with(module, true);
+  float expected[BATCH * CLASSES], got[BATCH * CLASSES];
+  infer(whole, expected);
+  infer(alone, got);
+  assert_memory_equal(got, expected, sizeof got);
+  const struct anas_program_image *large = anas_program_info(whole), *small = anas_program_info(alone);
+  assert_true(small->params_bytes < large->params_bytes);
+  assert_true(small->num_kernels < large->num_kernels);
+  for (int t = 0; t < small->num_tensors; t++)
+    assert_int_not_equal(small->tensors[t].role, ANAS_TENSOR_OPTIMIZER);
+  float before = *(float *)anas_program_params(alone);
+  anas_program_train_step(alone);
+  assert_true(*(float *)anas_program_params(alone) == before);
+  anas_program_destroy(whole);
+  anas_program_destroy(alone);
+  mlirModuleDestroy(module);
+  mlirContextDestroy(context);
+}
+
 static void test_error_leaves_nothing(void **state) {
   (void)state;
   static const char text[] = "func.func @main(%image: tensor<?x4x4x3xf32>) -> tensor<?x4x4x3xf32> {\n"
@@ -135,6 +183,7 @@ static void test_error_leaves_nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_tuned_equals_reference),
+      cmocka_unit_test(test_infer_only),
       cmocka_unit_test(test_error_leaves_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

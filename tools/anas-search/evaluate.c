@@ -168,8 +168,7 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   printf("compiled in %.2f s: %d kernels, %d from the cache; arena %zu bytes, parameters %zu bytes\n",
          image.compile_seconds, image.num_kernels, image.cache_hits, image.arena_bytes, image.params_bytes);
   fflush(stdout);
-  out->metric[METRIC_PLANNED_BYTES] = planned_bytes(&image);
-  ANAS_RETURN_IF_ERROR(check_measured_constraints(search, number, &compile, out->metric));
+  ANAS_RETURN_IF_ERROR(measure_before_training(search, number, module, &compile, &image, out->metric));
   struct anas_program *program;
   ANAS_RETURN_IF_ERROR(anas_program_load(&image, &program));
   anas_status status = train_program(search, number, program, reporter, out);

@@ -2,7 +2,11 @@
 // Metrics that are known before a trial trains, and the constraints on them.
 #include "tools/anas-search/measure.h"
 
+#include "runtime/team.h"
+#include "tools/anas-search/latency.h"
+
 #include <math.h>
+#include <stdio.h>
 
 void metrics_of_cost(const struct anas_model_cost *cost, double metric[METRIC_NUM]) {
   metric[METRIC_PARAMS] = (double)cost->params;
@@ -43,50 +47,127 @@ bool metric_wanted(const struct search_options *options, enum study_metric metri
   return constrained(options, metric, false) || constrained(options, metric, true);
 }
 
-static anas_status compile_seed(const struct search *search, const struct anas_compile_options *options,
-                                struct anas_program_image *out) {
+// ---- in the process of a trial
+
+struct measuring {
+  const struct search *search;
+  struct anas_compile_options options; // of programs that are compiled to be measured
+  double trial[METRIC_NUM], seed[METRIC_NUM];
+};
+
+static anas_status compile_model(const struct measuring *m, const struct anas_model *model,
+                                 const struct anas_compile_options *options, struct anas_program_image *out) {
   MlirModule module;
-  ANAS_RETURN_IF_ERROR(anas_model_export(search->seed, search->context, &module));
-  struct anas_compile_options quiet = *options;
-  quiet.report = NULL;
-  anas_status status = anas_compile(module, &quiet, out);
+  ANAS_RETURN_IF_ERROR(anas_model_export(model, m->search->context, &module));
+  anas_status status = anas_compile(module, options, out);
   mlirModuleDestroy(module);
   return status;
 }
 
-// What constraints want to know of the seed model. The trial finds it out itself, so that it depends on no other trial.
-static anas_status measure_seed(const struct search *search, const struct anas_compile_options *options,
-                                double metric[METRIC_NUM]) {
-  struct anas_model_cost cost;
-  ANAS_RETURN_IF_ERROR(anas_model_cost(search->seed, options->batch, &cost));
-  metrics_of_cost(&cost, metric);
-  if (!constrained(&search->options, METRIC_PLANNED_BYTES, true)) return ANAS_OK;
+// ---- latency
+
+static anas_status load_inference(const struct measuring *m, MlirModule module, struct anas_program **out) {
+  struct anas_compile_options options = m->options;
+  options.infer_only = true;
+  options.batch = m->search->options.latency_batch;
   struct anas_program_image image = {0};
-  ANAS_RETURN_IF_ERROR(compile_seed(search, options, &image));
-  metric[METRIC_PLANNED_BYTES] = planned_bytes(&image);
+  if (mlirModuleIsNull(module))
+    ANAS_RETURN_IF_ERROR(compile_model(m, m->search->seed, &options, &image));
+  else
+    ANAS_RETURN_IF_ERROR(anas_compile(module, &options, &image));
+  return anas_program_load(&image, out);
+}
+
+static anas_status measure_latency(struct measuring *m, MlirModule module) {
+  struct anas_program *candidate, *seed;
+  ANAS_RETURN_IF_ERROR(load_inference(m, module, &candidate));
+  anas_status status = load_inference(m, (MlirModule){NULL}, &seed);
+  if (status == ANAS_OK) {
+    struct latency_report report;
+    int team = anas_team_size();
+    status = latency_measure(candidate, seed, m->search->dataset, &report);
+    anas_team_set_size(team);
+    if (status == ANAS_OK) {
+      printf("latency of a batch of %lld: median %.3f ms, 95 %% below %.3f ms, spread %.1f %%; seed model: %.3f ms, "
+             "%.3f ms, %.1f %%; %d runs each in alternation, ",
+             (long long)m->search->options.latency_batch, report.candidate.p50 * 1e3, report.candidate.p95 * 1e3,
+             report.candidate.spread * 1e2, report.seed.p50 * 1e3, report.seed.p95 * 1e3, report.seed.spread * 1e2,
+             report.runs);
+      printf(report.core < 0 ? "not pinned" : "on core %d", report.core);
+      printf("; %d repeated; waited %.1f s\n", report.repeated, report.waited);
+      fflush(stdout);
+      m->trial[METRIC_LATENCY_P50] = report.candidate.p50;
+      m->trial[METRIC_LATENCY_P95] = report.candidate.p95;
+      m->trial[METRIC_LATENCY_SPREAD] = report.candidate.spread;
+      m->trial[METRIC_SEED_LATENCY_P50] = m->seed[METRIC_SEED_LATENCY_P50] = report.seed.p50;
+      m->seed[METRIC_LATENCY_P50] = report.seed.p50;
+      m->seed[METRIC_LATENCY_P95] = report.seed.p95;
+      m->seed[METRIC_LATENCY_SPREAD] = report.seed.spread;
+    }
+    anas_program_destroy(seed);
+  }
+  anas_program_destroy(candidate);
+  return status;
+}
+
+static bool latency_wanted(const struct search_options *options) {
+  return metric_wanted(options, METRIC_LATENCY_P50) || metric_wanted(options, METRIC_LATENCY_P95) ||
+         metric_wanted(options, METRIC_LATENCY_SPREAD) || metric_wanted(options, METRIC_SEED_LATENCY_P50);
+}
+
+// ---- memory
+
+static double planned_bytes(const struct anas_program_image *image) {
+  return (double)(image->arena_bytes + image->params_bytes);
+}
+
+static anas_status plan_seed(struct measuring *m, const struct anas_compile_options *options) {
+  struct anas_program_image image = {0};
+  ANAS_RETURN_IF_ERROR(compile_model(m, m->search->seed, options, &image));
+  m->seed[METRIC_PLANNED_BYTES] = planned_bytes(&image);
   anas_program_image_deinit(&image);
   return ANAS_OK;
 }
 
-double planned_bytes(const struct anas_program_image *image) {
-  return (double)(image->arena_bytes + image->params_bytes);
+// ---- all of them
+
+// What constraints want to know of the seed model, the trial finds out itself: it depends on no other trial.
+static anas_status measure(struct measuring *m, int64_t number, MlirModule module,
+                           const struct anas_program_image *image) {
+  const struct search *search = m->search;
+  struct anas_model_cost cost;
+  ANAS_RETURN_IF_ERROR(anas_model_cost(search->seed, search->options.batch, &cost));
+  for (int i = 0; i < METRIC_NUM; i++) {
+    m->seed[i] = NAN;
+    m->trial[i] = study_metrics[i].known == METRIC_FROM_MODEL ? search->trials[number].metric[i] : NAN;
+  }
+  metrics_of_cost(&cost, m->seed);
+  m->trial[METRIC_PLANNED_BYTES] = planned_bytes(image);
+  if (constrained(&search->options, METRIC_PLANNED_BYTES, true)) ANAS_RETURN_IF_ERROR(plan_seed(m, &m->options));
+  if (latency_wanted(&search->options)) ANAS_RETURN_IF_ERROR(measure_latency(m, module));
+  return ANAS_OK;
 }
 
-anas_status check_measured_constraints(const struct search *search, int64_t number,
-                                       const struct anas_compile_options *options, const double measured[METRIC_NUM]) {
-  double seed[METRIC_NUM], trial[METRIC_NUM];
-  for (int m = 0; m < METRIC_NUM; m++) {
-    seed[m] = NAN;
-    trial[m] = study_metrics[m].known == METRIC_FROM_MODEL ? search->trials[number].metric[m] : measured[m];
-  }
-  if (number < search->options.seed_trials) return ANAS_OK; // the search starts from it, whatever it is
-  ANAS_RETURN_IF_ERROR(measure_seed(search, options, seed));
+static anas_status check(const struct measuring *m) {
   const struct expression *broken;
-  if (constraints_hold(&search->options, true, trial, seed, &broken)) return ANAS_OK;
+  if (constraints_hold(&m->search->options, true, m->trial, m->seed, &broken)) return ANAS_OK;
   struct anas_strbuf values = {0};
-  expression_explain(broken, trial, seed, &values);
+  expression_explain(broken, m->trial, m->seed, &values);
   anas_status status =
       anas_fail(ANAS_INVALID, "outside --constraint '%s': %s", expression_text(broken), anas_strbuf_text(&values));
   anas_strbuf_deinit(&values);
   return status;
+}
+
+anas_status measure_before_training(const struct search *search, int64_t number, MlirModule module,
+                                    const struct anas_compile_options *options, const struct anas_program_image *image,
+                                    double metric[METRIC_NUM]) {
+  struct measuring m = {.search = search, .options = *options};
+  m.options.report = NULL;
+  m.options.tune = false;
+  anas_status status = measure(&m, number, module, image);
+  for (int i = 0; i < METRIC_NUM; i++)
+    if (study_metrics[i].known == METRIC_BEFORE_TRAINING) metric[i] = m.trial[i];
+  if (status != ANAS_OK || number < search->options.seed_trials) return status; // the search starts from it in any case
+  return check(&m);
 }

@@ -17,6 +17,13 @@ const struct study_metric_info study_metrics[METRIC_NUM] = {
     [METRIC_MODEL_BYTES] = {"model_bytes", false, METRIC_FROM_MODEL, "parameters and running statistics, as stored"},
     [METRIC_PLANNED_BYTES] = {"planned_bytes", false, METRIC_BEFORE_TRAINING,
                               "memory of training, exactly: arena and parameter buffer of the compiled program"},
+    [METRIC_LATENCY_P50] = {"latency_p50", false, METRIC_BEFORE_TRAINING,
+                            "median seconds of one inference at --latency-batch, on one core"},
+    [METRIC_LATENCY_P95] = {"latency_p95", false, METRIC_BEFORE_TRAINING, "95 % of them take at most so many seconds"},
+    [METRIC_LATENCY_SPREAD] = {"latency_spread", false, METRIC_BEFORE_TRAINING,
+                               "uncertainty of the median, relative: half its 95 % interval"},
+    [METRIC_SEED_LATENCY_P50] = {"seed_latency_p50", false, METRIC_BEFORE_TRAINING,
+                                 "median of the seed model, measured in alternation with the candidate"},
 };
 
 int study_metric_find(const char *name) {

@@ -43,6 +43,10 @@ enum study_metric {
   METRIC_IMAGES_PER_SECOND, // of training
   METRIC_MODEL_BYTES,       // parameters and running statistics, as stored
   METRIC_PLANNED_BYTES,     // arena and parameter buffer of the compiled training program
+  METRIC_LATENCY_P50,       // seconds of @infer at --latency-batch
+  METRIC_LATENCY_P95,
+  METRIC_LATENCY_SPREAD,   // relative, of the median
+  METRIC_SEED_LATENCY_P50, // of the seed model, measured in alternation
   METRIC_NUM
 };
 enum metric_known {       // when the value of a metric is there
