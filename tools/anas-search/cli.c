@@ -99,6 +99,8 @@ static const struct flag budget[] = {
 static const struct flag running[] = {
     {"study", "DIR|postgresql://...", TEXT, AT(study), 0, 0,
      "directory of the study, or a database that many machines work on (required)"},
+    {"artefacts", "DIR", TEXT, AT(artefacts), 0, 0,
+     "of a study in a database: keep files in a directory that all machines see (default: in the database)"},
     {"resume", NULL, SWITCH, AT(resume), 0, 0, "go on with the study; flags come from it, budget flags may be changed"},
     {"compile-report", NULL, SWITCH, AT(compile_report), 0, 0,
      "where compile time went, by kernel function: trials/NNNN/compile.json"},
@@ -492,6 +494,7 @@ void search_help(struct anas_strbuf *out) {
                    "usage: anas-search MODEL.mlir|--model NAME --dataset NAME --study DIR [flags]\n"
                    "       anas-search --study DIR --resume [--trials N] [--time T] [--workers N] ...\n"
                    "       anas-search status|top|show|pareto|replay|fsck|gc STUDY ...   (each has --help)\n"
+                   "       anas-search worker --study postgresql://... [flags]\n"
                    "Evolves a network by mutating its program properties; every candidate is compiled, trained in a "
                    "process of its own, and kept in the study.\n");
   for (size_t g = 0; g < NUM_GROUPS; g++) {
@@ -514,14 +517,16 @@ void search_help(struct anas_strbuf *out) {
   anas_strbuf_adds(out, "\nEvaluators:\n");
   evaluator_help(out);
   anas_strbuf_adds(
-      out, "\nExamples:\n"
-           "  anas-search --model cnn --dataset fashion-mnist --study s1 --trials 30 --epochs 2\n"
-           "  anas-search net.mlir --dataset cifar10 --data ~/cifar --study s2 --time 8h --trial-timeout 20m \\\n"
-           "      --memory-limit 4G --objective accuracy:max --objective macs:min --constraint 'params<1e6'\n"
-           "  anas-search --study s2 --resume --trials 200\n"
-           "  anas-search --model resnet34 --preset cifar10 --study s3       # the published search\n"
-           "  anas-search --model resnet34 --preset cifar10 --property mixing=no --study s4     # an ablation\n"
-           "  anas-search pareto s2\n"
-           "\nCtrl-C once lets the running trials finish; twice stops them (they run again on --resume).\n"
-           "With the same flags and seed the same candidates are tried, for any speed of the workers.\n");
+      out,
+      "\nExamples:\n"
+      "  anas-search --model cnn --dataset fashion-mnist --study s1 --trials 30 --epochs 2\n"
+      "  anas-search net.mlir --dataset cifar10 --data ~/cifar --study s2 --time 8h --trial-timeout 20m \\\n"
+      "      --memory-limit 4G --objective accuracy:max --objective macs:min --constraint 'params<1e6'\n"
+      "  anas-search --study s2 --resume --trials 200\n"
+      "  anas-search --model cnn --study postgresql://db/nas#s5 --workers 0 --in-flight 16   # see docs/search.md\n"
+      "  anas-search --model resnet34 --preset cifar10 --study s3       # the published search\n"
+      "  anas-search --model resnet34 --preset cifar10 --property mixing=no --study s4     # an ablation\n"
+      "  anas-search pareto s2\n"
+      "\nCtrl-C once lets the running trials finish; twice stops them (they run again on --resume).\n"
+      "With the same flags and seed the same candidates are tried, for any speed of the workers.\n");
 }

@@ -211,8 +211,8 @@ static anas_status update_front(struct run *run, int64_t number) {
   for (int64_t i = 0; i < num_left && drop && status == ANAS_OK; i++)
     status = drop_weights(run, left[i]);
   free(left);
-  if (status != ANAS_OK || !joined || study_stored(search->study)) return status;
-  return front_export(study_path(search->study), search->trials, run->front, run->num_front);
+  if (status != ANAS_OK || !joined || !study_store(search->study)) return status;
+  return front_export(study_store(search->study), search->trials, run->front, run->num_front);
 }
 
 static anas_status on_end(void *data, int64_t number) {
@@ -257,9 +257,9 @@ static anas_status check_seed(const struct search *search) {
   for (int64_t i = 0; i < seeds; i++)
     if (search->trials[i].state == STUDY_COMPLETE || !study_state_ended(search->trials[i].state)) return ANAS_OK;
   const struct study_trial *trial = &search->trials[seeds - 1];
-  return anas_fail(ANAS_INVALID, "the seed model cannot be trained: %s (%s); see %s/trials/%04lld/output.txt",
+  return anas_fail(ANAS_INVALID, "the seed model cannot be trained: %s (%s); see: anas-search show '%s' %lld --output",
                    study_state_name(trial->state), trial->reason ? trial->reason : "no reason",
-                   study_path(search->study), (long long)trial->number);
+                   study_name(search->study), (long long)trial->number);
 }
 
 static bool all_done(struct run *run) {
@@ -321,13 +321,13 @@ static anas_status run_search(struct search *search) {
     struct anas_strbuf text = {0};
     front_print(&search->options, search->trials, run.front, run.num_front, &text);
     if (!search->options.json) {
-      if (study_stored(search->study))
-        anas_strbuf_addf(&text, "architectures: anas-search show '%s' TRIAL\n", search->options.study);
+      if (study_store(search->study))
+        anas_strbuf_addf(&text, "architectures: %s/front/*.mlir\n", study_store(search->study));
       else
-        anas_strbuf_addf(&text, "architectures: %s/front/*.mlir\n", study_path(search->study));
+        anas_strbuf_addf(&text, "architectures: anas-search show '%s' TRIAL\n", study_name(search->study));
       if (search->num_trials < search->options.trials)
         anas_strbuf_addf(&text, "%lld of %lld trials done; go on with: anas-search --study %s --resume\n",
-                         (long long)search->num_trials, (long long)search->options.trials, search->options.study);
+                         (long long)search->num_trials, (long long)search->options.trials, study_name(search->study));
     }
     fputs(anas_strbuf_text(&text), stdout);
     anas_strbuf_deinit(&text);

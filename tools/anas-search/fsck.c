@@ -97,10 +97,12 @@ static void check_candidate(struct visit *visit, int64_t number) {
 }
 
 static void check_artefact(struct visit *visit, const struct study_artefact *artefact) {
-  char *path = study_trial_path(visit->path, artefact->number, artefact->file), *data, hash[33];
+  struct study *study = visit->search.study;
+  char *path = study_trial_path(study_path(study), artefact->number, artefact->file), *data, hash[33];
   size_t size;
   long long n = (long long)artefact->number;
-  if (anas_file_read(path, &data, &size) != ANAS_OK) {
+  if (study_fetch(study, artefact->number, artefact->file) != ANAS_OK ||
+      anas_file_read(path, &data, &size) != ANAS_OK) {
     complain(visit, "trial %lld: %s", n, anas_error_message());
   } else {
     anas_hash_hex(data, size, hash);
@@ -111,6 +113,7 @@ static void check_artefact(struct visit *visit, const struct study_artefact *art
       complain(visit, "trial %lld: %s has other content than was written", n, artefact->file);
     free(data);
   }
+  study_discard(study, artefact->number);
   free(path);
 }
 
@@ -129,8 +132,8 @@ static anas_status fsck(struct visit *visit) {
     check_artefact(visit, &artefacts[i]);
   study_artefacts_free(artefacts, count);
   ANAS_RETURN_IF_ERROR(status);
-  printf("study %s: %lld trials, %lld files; %lld problem%s\n", visit->path, (long long)search->num_trials,
-         (long long)count, (long long)visit->problems, visit->problems == 1 ? "" : "s");
+  printf("study %s: %lld trials, %lld files; %lld problem%s\n", study_name(search->study),
+         (long long)search->num_trials, (long long)count, (long long)visit->problems, visit->problems == 1 ? "" : "s");
   return ANAS_OK;
 }
 
@@ -156,7 +159,7 @@ static bool useless(const struct visit *visit, const char *file, const struct st
 static anas_status clean_folder(struct visit *visit, int64_t number, bool front) {
   struct search *search = &visit->search;
   const struct study_trial *trial = number < search->num_trials ? &search->trials[number] : NULL;
-  char *folder = study_trial_path(visit->path, number, "");
+  char *folder = study_trial_path(study_store(search->study), number, "");
   DIR *directory = opendir(folder);
   anas_status status = ANAS_OK;
   for (struct dirent *entry; status == ANAS_OK && directory && (entry = readdir(directory));) {
@@ -172,13 +175,9 @@ static anas_status clean_folder(struct visit *visit, int64_t number, bool front)
   return status;
 }
 
-static anas_status gc(struct visit *visit) {
-  struct search *search = &visit->search;
-  int64_t count, *front = front_of(&search->options, search->trials, search->num_trials, &count);
-  bool *on_front = anas_calloc((size_t)search->num_trials, sizeof *on_front);
-  for (int64_t i = 0; i < count; i++)
-    on_front[front[i]] = true;
-  char *folder = anas_format("%s/trials", visit->path);
+static anas_status clean_folders(struct visit *visit, const bool *on_front) {
+  const struct search *search = &visit->search;
+  char *folder = anas_format("%s/trials", study_store(search->study));
   DIR *directory = opendir(folder);
   anas_status status = ANAS_OK;
   for (struct dirent *entry; status == ANAS_OK && directory && (entry = readdir(directory));) {
@@ -189,6 +188,36 @@ static anas_status gc(struct visit *visit) {
   }
   if (directory) closedir(directory);
   free(folder);
+  return status;
+}
+
+static anas_status clean_database(struct visit *visit, const bool *on_front) {
+  struct search *search = &visit->search;
+  struct study_artefact *artefacts;
+  int64_t count;
+  anas_status status = study_artefacts(search->study, &artefacts, &count);
+  for (int64_t i = 0; i < count && status == ANAS_OK; i++) {
+    const struct study_artefact *a = &artefacts[i];
+    const struct study_trial *trial = a->number < search->num_trials ? &search->trials[a->number] : NULL;
+    if (!useless(visit, a->file, trial, trial && on_front[a->number])) continue;
+    if (!visit->dry_run) status = study_forget(search->study, a->number, a->file);
+    if (status != ANAS_OK) break;
+    printf("%s %s of trial %lld (%lld bytes)\n", visit->dry_run ? "would remove" : "removed", a->file,
+           (long long)a->number, (long long)a->size);
+    visit->files++;
+    visit->bytes += a->size;
+  }
+  study_artefacts_free(artefacts, count);
+  return status;
+}
+
+static anas_status gc(struct visit *visit) {
+  struct search *search = &visit->search;
+  int64_t count, *front = front_of(&search->options, search->trials, search->num_trials, &count);
+  bool *on_front = anas_calloc((size_t)search->num_trials, sizeof *on_front);
+  for (int64_t i = 0; i < count; i++)
+    on_front[front[i]] = true;
+  anas_status status = study_store(search->study) ? clean_folders(visit, on_front) : clean_database(visit, on_front);
   free(on_front);
   free(front);
   ANAS_RETURN_IF_ERROR(status);

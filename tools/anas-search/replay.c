@@ -54,16 +54,19 @@ static int64_t visible_of(const char *decision, const struct search_options *opt
 }
 
 // The first difference between the trial and the proposal, null if there is none. text: the candidate, empty if none.
-static const char *difference(const struct replay *replay, const struct study_trial *trial, const char *decision,
+static const char *difference(struct replay *replay, const struct study_trial *trial, const char *decision,
                               const struct proposal *proposal, const struct anas_strbuf *text) {
   if (trial->parent != proposal->parent) return "another parent";
   if ((trial->hash == NULL) != (proposal->model == NULL)) return "a candidate on one side only";
   if (trial->hash && strcmp(trial->hash, proposal->hash)) return "another architecture";
   if (decision && proposal->decision && strcmp(decision, proposal->decision)) return "another decision";
   if (!proposal->model) return NULL;
-  char *path = study_trial_path(replay->path, trial->number, "candidate.mlir"), *stored;
+  struct study *study = replay->search.study;
+  char *path = study_trial_path(study_path(study), trial->number, "candidate.mlir"), *stored;
   size_t size;
-  anas_status status = anas_file_read(path, &stored, &size);
+  anas_status status = study_fetch(study, trial->number, "candidate.mlir");
+  if (status == ANAS_OK) status = anas_file_read(path, &stored, &size);
+  study_discard(study, trial->number);
   free(path);
   if (status != ANAS_OK) return "the stored candidate cannot be read";
   bool equal = size == text->size && !memcmp(stored, text->data, size);
@@ -109,7 +112,7 @@ static anas_status run(int argc, char **argv, struct replay *replay) {
   ANAS_RETURN_IF_ERROR(search_load(&replay->search, replay->path, false));
   replay->count = replay->search.num_trials;
   if (replay->only >= replay->count)
-    return anas_fail(ANAS_NOT_FOUND, "study '%s' has trials 0 to %lld, not %lld", replay->path,
+    return anas_fail(ANAS_NOT_FOUND, "study '%s' has trials 0 to %lld, not %lld", study_name(replay->search.study),
                      (long long)replay->count - 1, (long long)replay->only);
   if (replay->output) ANAS_RETURN_IF_ERROR(anas_make_directories(replay->output));
   for (int64_t i = 0; i < replay->count; i++)

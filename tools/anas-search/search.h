@@ -179,6 +179,10 @@ anas_status search_resume(struct search *search, int argc, char **argv);
 anas_status search_read_model(MlirContext context, const char *text, const char *name, struct anas_model **out);
 // Reads options, seed model and trials of an existing study into a search that holds default options and a context.
 anas_status search_load(struct search *search, const char *study, bool write);
+// The same of a study that is open already.
+anas_status search_read_study(struct search *search);
+// The images that trials of the search are trained on, where its evaluator needs them.
+anas_status search_open_dataset(struct search *search);
 // Reads the trials that came into the study since.
 anas_status search_catch_up(struct search *search);
 void search_deinit(struct search *search);
@@ -270,6 +274,9 @@ anas_status front_export(const char *study, const struct study_trial *trials, co
 
 // anas-search replay (replay.c): argv[0] is the sub-command. Returns the exit code.
 int replay_command(int argc, char **argv);
+
+// anas-search worker (worker.c): likewise.
+int worker_command(int argc, char **argv);
 
 // anas-search fsck, anas-search gc (fsck.c): likewise.
 int fsck_command(int argc, char **argv);

@@ -64,6 +64,7 @@ const struct anas_model *search_model(struct search *search, int64_t number) {
   struct anas_model *model = NULL;
   anas_status status = study_fetch(search->study, number, "candidate.mlir");
   if (status == ANAS_OK) status = read_model_file(search->context, path, &model);
+  study_discard(search->study, number);
   free(path);
   if (status != ANAS_OK) return NULL;
   search_keep_model(search, number, model);
@@ -103,7 +104,7 @@ static anas_status check_fits_dataset(const struct search *search) {
 // ---- the study
 
 // For images of the size of the seed model, or of what the network of the zoo is made for.
-static anas_status open_dataset(struct search *search) {
+anas_status search_open_dataset(struct search *search) {
   const struct search_options *o = &search->options;
   if (strcmp(o->evaluator, "train")) return ANAS_OK;
   struct anas_dataset_options dataset = {
@@ -142,26 +143,32 @@ static anas_status check_workers(const struct search_options *o) {
 
 anas_status search_start(struct search *search) {
   if (study_exists(search->options.study))
-    return anas_fail(ANAS_INVALID, "'%s' already holds a study; continue it with --resume or choose another directory",
-                     search->options.study);
+    return anas_fail(ANAS_INVALID, "'%s' already holds a study; continue it with --resume or choose another %s",
+                     search->options.study,
+                     study_location_shared(search->options.study) ? "name: URI#NAME" : "directory");
   ANAS_RETURN_IF_ERROR(check_workers(&search->options));
+  if (search->options.artefacts && !study_location_shared(search->options.study))
+    return anas_fail(ANAS_INVALID, "--artefacts is for studies in a database; '%s' holds its files itself",
+                     search->options.study);
   ANAS_RETURN_IF_ERROR(find_strategy(search));
   const char *path = search->options.model_path;
   if (path) ANAS_RETURN_IF_ERROR(read_model_file(search->context, path, &search->seed));
-  ANAS_RETURN_IF_ERROR(open_dataset(search));
+  ANAS_RETURN_IF_ERROR(search_open_dataset(search));
   if (!path) ANAS_RETURN_IF_ERROR(build_seed(search));
   ANAS_RETURN_IF_ERROR(check_fits_dataset(search));
   char *json = search_options_to_json(&search->options);
   struct anas_strbuf text = {0};
   anas_model_print(search->seed, &text);
   anas_status status = study_create(search->options.study, json, anas_strbuf_text(&text), &search->study);
+  if (status == ANAS_OK && search->options.artefacts)
+    status = study_keep_files_in(search->study, search->options.artefacts);
   anas_strbuf_deinit(&text);
   free(json);
   return status;
 }
 
-anas_status search_load(struct search *search, const char *path, bool write) {
-  ANAS_RETURN_IF_ERROR(study_open(path, write, &search->study));
+anas_status search_read_study(struct search *search) {
+  const char *path = study_name(search->study);
   char *json, *seed_text;
   ANAS_RETURN_IF_ERROR(study_get(search->study, "options", &json));
   anas_status status = json ? search_options_from_json(json, &search->options)
@@ -178,6 +185,11 @@ anas_status search_load(struct search *search, const char *path, bool write) {
   search->capacity_trials = search->capacity_models = (size_t)search->num_trials;
   search->models = anas_calloc((size_t)search->num_trials, sizeof *search->models);
   return ANAS_OK;
+}
+
+anas_status search_load(struct search *search, const char *path, bool write) {
+  ANAS_RETURN_IF_ERROR(study_open(path, write, &search->study));
+  return search_read_study(search);
 }
 
 anas_status search_catch_up(struct search *search) {
@@ -220,5 +232,5 @@ anas_status search_resume(struct search *search, int argc, char **argv) {
   char *json = search_options_to_json(&search->options);
   anas_status status = study_set(search->study, "options", json);
   free(json);
-  return status == ANAS_OK ? open_dataset(search) : status;
+  return status == ANAS_OK ? search_open_dataset(search) : status;
 }

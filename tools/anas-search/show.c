@@ -21,7 +21,7 @@ struct view {
   struct study_trial *trials;
   int64_t count;
   // flags
-  bool json, csv;
+  bool json, csv, output;
   int64_t limit, number; // number: of "show", -1 if not given
   int by;                // metric of "top"
 };
@@ -29,10 +29,10 @@ struct view {
 static const char usage[] =
     "usage: anas-search status STUDY [--json]                     how far the study is, trials by state, reasons\n"
     "       anas-search top STUDY [-n N] [--by METRIC] [--json]    the best completed trials\n"
-    "       anas-search show STUDY TRIAL [--json]                  one trial: results, lineage, decision, "
-    "architecture\n"
+    "       anas-search show STUDY TRIAL [--json|--output]         one trial: results, lineage, decision, "
+    "architecture; or what it printed\n"
     "       anas-search pareto STUDY [--csv|--json]                the non-dominated trials\n"
-    "STUDY is the directory given to --study. A running study can be read at any time.\n\n"
+    "STUDY is what was given to --study. A running study can be read at any time.\n\n"
     "Examples:\n"
     "  anas-search status s1\n"
     "  anas-search top s1 -n 5 --by params\n"
@@ -51,6 +51,8 @@ static anas_status parse(int argc, char **argv, struct view *out) {
       return anas_fail(ANAS_INVALID, "unexpected argument '%s'; see anas-search %s --help", argument, out->command);
     } else if (!strcmp(name, "json")) {
       out->json = true;
+    } else if (!strcmp(name, "output") && !strcmp(out->command, "show")) {
+      out->output = true;
     } else if (!strcmp(name, "csv") && !strcmp(out->command, "pareto")) {
       out->csv = true;
     } else if (!strcmp(name, "n") && !strcmp(out->command, "top") && i + 1 < argc) {
@@ -125,7 +127,7 @@ static anas_status status_command(struct view *view) {
                          busy_seconds(view)));
     return ANAS_OK;
   }
-  printf("study %s: %lld of %lld trials, %s on %s, seed %llu\n", view->path, (long long)view->count,
+  printf("study %s: %lld of %lld trials, %s on %s, seed %llu\n", study_name(view->study), (long long)view->count,
          (long long)view->options.trials, view->options.strategy, view->options.dataset,
          (unsigned long long)view->options.seed);
   for (int s = 0; s < STUDY_NUM_STATES; s++)
@@ -216,18 +218,34 @@ static void print_time(const char *label, double seconds) {
   printf("%-18s %s\n", label, text);
 }
 
+// Null if there is none.
+static char *read_trial_file(const struct view *view, const char *file) {
+  char *path = study_trial_path(study_path(view->study), view->number, file), *text;
+  size_t size;
+  anas_status status = study_fetch(view->study, view->number, file);
+  if (status == ANAS_OK) status = anas_file_read(path, &text, &size);
+  free(path);
+  return status == ANAS_OK ? text : NULL;
+}
+
+static anas_status show_output(const struct view *view) {
+  char *text = read_trial_file(view, "output.txt");
+  if (!text) return anas_fail(ANAS_NOT_FOUND, "trial %lld has no output: it never ran", (long long)view->number);
+  fputs(text, stdout);
+  free(text);
+  return ANAS_OK;
+}
+
 static anas_status show_trial(struct view *view) {
   if (view->number < 0) return anas_fail(ANAS_INVALID, "which trial? anas-search show STUDY TRIAL");
   if (view->number >= view->count)
-    return anas_fail(ANAS_NOT_FOUND, "study '%s' has trials 0 to %lld, not %lld", view->path,
+    return anas_fail(ANAS_NOT_FOUND, "study '%s' has trials 0 to %lld, not %lld", study_name(view->study),
                      (long long)view->count - 1, (long long)view->number);
+  if (view->output) return show_output(view);
   const struct study_trial *t = &view->trials[view->number];
   char *decision;
   ANAS_RETURN_IF_ERROR(study_decision(view->study, view->number, &decision));
-  char *path = study_trial_path(view->path, view->number, "candidate.mlir"), *text = NULL;
-  size_t size;
-  if (t->hash && anas_file_read(path, &text, &size) != ANAS_OK) text = NULL;
-  free(path);
+  char *text = t->hash ? read_trial_file(view, "candidate.mlir") : NULL;
   if (view->json) {
     json_t *object = trial_json(t);
     json_object_set_new(object, "decision", decision ? json_loads(decision, 0, NULL) : json_null());

@@ -47,6 +47,19 @@ void study_trials_free(struct study_trial *trials, int64_t count) {
   free(trials);
 }
 
+char *study_location_name(const char *location) {
+  char *name = anas_strdup(location), *host = strstr(name, "://");
+  if (!host) return name;
+  host += 3;
+  size_t user = strcspn(host, "@/?#"), secret = strcspn(host, ":@/?#");
+  if (host[user] == '@' && host[secret] == ':') memmove(host + secret, host + user, strlen(host + user) + 1);
+  return name;
+}
+
+const char *study_name(const struct study *study) {
+  return study->name;
+}
+
 const char *study_path(const struct study *study) {
   return study->directory;
 }
@@ -190,8 +203,11 @@ static void make_statements(struct study *study, const bool has[NUM_COLUMNS]) {
 // ---- opening
 
 static const struct study_engine *engine_of(const char *path) {
-  (void)path;
-  return &study_sqlite;
+  static const struct study_engine *const engines[] = {&study_postgres, &study_sqlite};
+  size_t i = 0;
+  while (!engines[i]->is_location(path))
+    i++;
+  return engines[i];
 }
 
 bool study_exists(const char *path) {
@@ -205,6 +221,7 @@ bool study_location_shared(const char *path) {
 static struct study *make(const char *path) {
   struct study *study = anas_alloc(sizeof *study);
   study->location = anas_strdup(path);
+  study->name = study_location_name(path);
   study->engine = engine_of(path);
   return study;
 }
@@ -226,8 +243,8 @@ static anas_status fill(struct study *study, void *data) {
 static anas_status create(struct study *study, const char *options_json, const char *seed_text) {
   if (study->engine->exists(study->location))
     return anas_fail(ANAS_INVALID, "'%s' already holds a study; continue it with --resume or choose another directory",
-                     study->location);
-  ANAS_RETURN_IF_ERROR(study->engine->open(study->location, true, true, &study->database));
+                     study->name);
+  ANAS_RETURN_IF_ERROR(study->engine->open(study->location, true, STUDY_WRITE, &study->database));
   struct new_study settings = {options_json, seed_text};
   ANAS_RETURN_IF_ERROR(study_atomically(study, fill, &settings));
   study->version = STUDY_SCHEMA;
@@ -235,7 +252,7 @@ static anas_status create(struct study *study, const char *options_json, const c
   for (int i = 0; i < NUM_COLUMNS; i++)
     has[i] = true;
   make_statements(study, has);
-  return study_files_open(study, true);
+  return study_files_open(study);
 }
 
 anas_status study_create(const char *path, const char *options_json, const char *seed_text, struct study **out) {
@@ -273,35 +290,45 @@ static anas_status migrate(struct study *study, void *data) {
   return study->engine->set_version(study->database, STUDY_SCHEMA);
 }
 
-static anas_status open_existing(struct study *study, bool write) {
-  ANAS_RETURN_IF_ERROR(study->engine->open(study->location, false, write, &study->database));
+static anas_status open_existing(struct study *study, enum study_access access) {
+  ANAS_RETURN_IF_ERROR(study->engine->open(study->location, false, access, &study->database));
   ANAS_RETURN_IF_ERROR(study->engine->version(study->database, &study->version));
   if (study->version < 1 || study->version > STUDY_SCHEMA)
     return anas_fail(ANAS_UNSUPPORTED, "study '%s' has schema version %d; this anas-search reads versions 1 to %d",
-                     study->location, study->version, STUDY_SCHEMA);
+                     study->name, study->version, STUDY_SCHEMA);
   ANAS_RETURN_IF_ERROR(study->engine->check(study->database, false));
   bool has[NUM_COLUMNS], complete = study->version == STUDY_SCHEMA;
   ANAS_RETURN_IF_ERROR(find_columns(study, has));
   for (int i = 0; i < NUM_COLUMNS; i++)
     complete &= has[i];
-  if (write && !complete) {
+  if (access == STUDY_WRITE && !complete) {
     ANAS_RETURN_IF_ERROR(study_atomically(study, migrate, has));
     study->version = STUDY_SCHEMA;
     for (int i = 0; i < NUM_COLUMNS; i++)
       has[i] = true;
   }
   make_statements(study, has);
-  return study_files_open(study, write);
+  return study_files_open(study);
 }
 
-anas_status study_open(const char *path, bool write, struct study **out) {
+static anas_status open_as(const char *path, enum study_access access, struct study **out) {
   struct study *study = make(path);
-  anas_status status = open_existing(study, write);
+  anas_status status = open_existing(study, access);
   if (status == ANAS_OK)
     *out = study;
   else
     study_close(study);
   return status;
+}
+
+anas_status study_open(const char *path, bool write, struct study **out) {
+  return open_as(path, write ? STUDY_WRITE : STUDY_READ, out);
+}
+
+anas_status study_open_worker(const char *path, struct study **out) {
+  if (study_location_shared(path)) return open_as(path, STUDY_WORK, out);
+  return anas_fail(ANAS_INVALID, "'%s' is a study for one machine; workers need one in PostgreSQL: postgresql://...",
+                   path);
 }
 
 void study_close(struct study *study) {
@@ -313,6 +340,7 @@ void study_close(struct study *study) {
   free(study->insert);
   free(study->update);
   free(study->location);
+  free(study->name);
   free(study);
 }
 
@@ -473,7 +501,7 @@ static anas_status read_state(const struct study *study, const char *name, struc
     trial->state = (enum study_state)s;
     return ANAS_OK;
   }
-  return anas_fail(ANAS_CORRUPT, "study '%s': trial %lld has the unknown state '%s'", study->location,
+  return anas_fail(ANAS_CORRUPT, "study '%s': trial %lld has the unknown state '%s'", study->name,
                    (long long)trial->number, name);
 }
 
@@ -514,7 +542,7 @@ static anas_status load_page(struct study *study, int64_t first, struct study_tr
     struct study_trial *trial = &(*trials)[(*count)++];
     status = study_read_trial(study, rows->value, trial);
     if (status == ANAS_OK && trial->number != first)
-      status = anas_fail(ANAS_CORRUPT, "study '%s': trial %lld is missing", study->location, (long long)first);
+      status = anas_fail(ANAS_CORRUPT, "study '%s': trial %lld is missing", study->name, (long long)first);
     if (status != ANAS_OK) break;
     first++;
   }
@@ -550,7 +578,7 @@ anas_status study_find(struct study *study, int64_t number, struct study_trial *
   anas_status status = study->engine->next(rows, &more);
   if (status == ANAS_OK && more) status = study_read_trial(study, rows->value, &trial);
   if (status == ANAS_OK && (!more || trial.number != number))
-    status = anas_fail(ANAS_NOT_FOUND, "study '%s' has no trial %lld", study->location, (long long)number);
+    status = anas_fail(ANAS_NOT_FOUND, "study '%s' has no trial %lld", study->name, (long long)number);
   study->engine->close_rows(rows);
   if (status == ANAS_OK)
     *out = trial;

@@ -86,8 +86,11 @@ struct study;
 anas_status study_create(const char *path, const char *options_json, const char *seed_text, struct study **out);
 // Existing study. write: takes the lock; else opens read-only. ANAS_CORRUPT names the file if it is damaged.
 anas_status study_open(const char *path, bool write, struct study **out);
+// For a process that claims trials: only where trials are shared.
+anas_status study_open_worker(const char *path, struct study **out);
 void study_close(struct study *study);
 bool study_exists(const char *path);
+const char *study_name(const struct study *study); // for messages
 // The directory of its files on this machine: the study itself, or scratch space that goes when it is closed.
 const char *study_path(const struct study *study);
 // Whether other processes may work on its trials, or those of a study there.
@@ -116,6 +119,10 @@ anas_status study_record(struct study *study, int64_t number, const char *file);
 anas_status study_forget(struct study *study, int64_t number, const char *file);
 // Brings a recorded file to study_path, if it is not there.
 anas_status study_fetch(struct study *study, int64_t number, const char *file);
+// Where files are kept, in folders as those of study_path; null: in the database.
+const char *study_store(const struct study *study);
+// For studies in a database: from now on, in a directory that all machines see.
+anas_status study_keep_files_in(struct study *study, const char *directory);
 // Whether files are kept elsewhere than in study_path, and removing a trial's folder there if they are.
 bool study_stored(const struct study *study);
 void study_discard(struct study *study, int64_t number);

@@ -26,6 +26,12 @@ struct study_rows {
   const char *const *name;
 };
 
+enum study_access {
+  STUDY_READ,
+  STUDY_WORK, // claims trials, where the engine is shared
+  STUDY_WRITE // decides; takes the study's lock
+};
+
 struct study_database { // the engine's own is larger
   const struct study_engine *engine;
 };
@@ -37,10 +43,10 @@ struct study_engine {
   const char *skip_locked; // at the end of a SELECT: rows that nobody else is about to change
   bool shared;             // several processes write; else the one that holds the study's lock
 
+  bool (*is_location)(const char *location);
   bool (*exists)(const char *location);
   // create: the study is new; the caller makes its tables.
-  // write: takes the study's lock. Neither: only reads.
-  anas_status (*open)(const char *location, bool create, bool write, struct study_database **out);
+  anas_status (*open)(const char *location, bool create, enum study_access access, struct study_database **out);
   void (*close)(struct study_database *database);
   // Of engines that may lose their database: whether the last failure was that, and a try to find it again, without
   // what was begun and not committed. Null: it cannot happen.
@@ -60,7 +66,7 @@ struct study_engine {
   anas_status (*check)(struct study_database *database, bool complete);
 };
 
-extern const struct study_engine study_sqlite;
+extern const struct study_engine study_sqlite, study_postgres;
 
 #define STUDY_UNFINISHED "'WAITING', 'RUNNING', 'INTERRUPTED'" // states, for SQL: what study_state_ended denies
 
@@ -68,6 +74,7 @@ struct study {
   const struct study_engine *engine;
   struct study_database *database;
   char *location;  // as the user gave it
+  char *name;      // the same for messages
   char *directory; // where files of trials are worked on
   bool stored;     // they are kept elsewhere: see study_files.c
   char *store;     // a directory of all machines; null: the database
@@ -78,6 +85,8 @@ struct study {
   study_patience patience;
   void *patience_data;
 };
+
+char *study_location_name(const char *location); // without a password; malloc'ed
 
 struct study_value study_integer(int64_t value);
 struct study_value study_real(double value);     // null if it is not finite
@@ -91,7 +100,7 @@ anas_status study_read_trial(const struct study *study, const struct study_value
 #define STUDY_MAX_VALUES 64 // number and columns of a trial, and a few more
 int study_trial_values(const struct study_trial *trial, struct study_value out[STUDY_MAX_VALUES]); // for study->update
 
-anas_status study_files_open(struct study *study, bool write); // study_files.c
+anas_status study_files_open(struct study *study); // study_files.c
 void study_files_close(struct study *study);
 
 #endif

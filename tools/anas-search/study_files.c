@@ -27,8 +27,7 @@ static void remove_tree(const char *path) {
   nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-anas_status study_files_open(struct study *study, bool write) {
-  (void)write;
+anas_status study_files_open(struct study *study) {
   study->stored = study->engine->shared;
   if (!study->stored) {
     study->directory = anas_strdup(study->location);
@@ -43,6 +42,19 @@ anas_status study_files_open(struct study *study, bool write) {
   }
   study->directory = path;
   return study_get(study, "artefacts", &study->store);
+}
+
+const char *study_store(const struct study *study) {
+  return study->stored ? study->store : study->directory;
+}
+
+anas_status study_keep_files_in(struct study *study, const char *directory) {
+  ANAS_RETURN_IF_ERROR(anas_make_directories(directory));
+  char *path = realpath(directory, NULL);
+  if (!path) return anas_fail(ANAS_IO, "cannot find '%s': %s", directory, strerror(errno));
+  free(study->store);
+  study->store = path;
+  return study_set(study, "artefacts", path);
 }
 
 void study_files_close(struct study *study) {
@@ -122,7 +134,7 @@ static anas_status read_content(struct study *study, int64_t number, const char 
     *out = anas_alloc(*out_size + 1);
     memcpy(*out, rows->value[0].text, *out_size);
   } else if (status == ANAS_OK) {
-    status = anas_fail(ANAS_NOT_FOUND, "study '%s' has no %s of trial %lld", study->location, file, (long long)number);
+    status = anas_fail(ANAS_NOT_FOUND, "study '%s' has no %s of trial %lld", study->name, file, (long long)number);
   }
   study->engine->close_rows(rows);
   return status;

@@ -194,6 +194,10 @@ static anas_status check(struct study_database *base, bool complete) {
 
 // ---- opening
 
+static bool is_location(const char *path) {
+  return path != NULL; // whatever no other engine wants
+}
+
 static bool exists(const char *path) {
   char *file = anas_format("%s/study.db", path);
   bool found = !access(file, F_OK);
@@ -274,13 +278,13 @@ static void close_database(struct study_database *base) {
   free(database);
 }
 
-static anas_status open_study(const char *path, bool create, bool write, struct study_database **out) {
+static anas_status open_study(const char *path, bool create, enum study_access access, struct study_database **out) {
   struct database *database = anas_alloc(sizeof *database);
   database->base.engine = &study_sqlite;
   database->path = anas_strdup(path);
   database->file = anas_format("%s/study.db", path);
   database->lock_fd = -1;
-  anas_status status = create ? create_new(database) : open_existing(database, write);
+  anas_status status = create ? create_new(database) : open_existing(database, access == STUDY_WRITE);
   if (status == ANAS_OK)
     *out = &database->base;
   else
@@ -298,6 +302,7 @@ const struct study_engine study_sqlite = {
     .begin = "BEGIN IMMEDIATE",
     .now = "((julianday('now') - 2440587.5) * 86400.0)",
     .skip_locked = "",
+    .is_location = is_location,
     .exists = exists,
     .open = open_study,
     .close = close_database,
