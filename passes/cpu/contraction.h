@@ -69,6 +69,8 @@ void anas_contraction_order(struct anas_contraction *plan);
 
 // Whether loop `lane`, not contiguous in operand b, can be the lane loop because a copy of b transposes it.
 bool anas_contraction_transposable(const struct anas_cpu_nest *nest, int a, int b, int lane);
+// Whether rows of A are side by side and steps of the reduction far apart, so that a tile keeps to a few cache sets.
+bool anas_contraction_steps_apart(const struct anas_contraction *plan);
 // Which operands to copy, after the register tile and the stream are chosen; how large the copies are, at the end.
 void anas_contraction_packing(struct anas_contraction *plan);
 void anas_contraction_packed_sizes(struct anas_contraction *plan);

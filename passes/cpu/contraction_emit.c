@@ -65,7 +65,7 @@ static void emit_chunk(struct anas_emitter *e, struct anas_place place) {
     place.b = (struct anas_address){{0}, 0};
   }
   if (plan->pack_a) {
-    anas_contraction_pack_a(e->code, plan, a, place.a, e->packed_a, e->chunk_lower, e->k_count);
+    if (!plan->panels) anas_contraction_pack_a(e->code, plan, a, place.a, e->packed_a, e->chunk_lower, e->k_count);
     nest.operand[plan->a].stride[k] = plan->a_pitch;
     nest.operand[plan->a].stride[plan->row[0]] = plan->a_stride;
     e->flat[plan->a] = e->packed_a;
@@ -243,6 +243,23 @@ static struct anas_address next_a(struct anas_emitter *e, struct anas_address a,
   return a;
 }
 
+// A chunk of a stream of panels is copied by the first work item of the range that reads it.
+static void copy_chunk(struct anas_emitter *e, struct anas_place place, MlirValue item, const MlirValue *digit) {
+  const struct anas_contraction *plan = e->plan;
+  struct anas_code *code = e->code;
+  MlirValue column = {0};
+  for (int i = 0; i < plan->num_outer; i++)
+    if (plan->outer[i].kind == ANAS_LEVEL_COLUMN || plan->outer[i].kind == ANAS_LEVEL_LANE)
+      column = anas_code_add(code, column, digit[i]);
+  MlirValue first = anas_code_compare(code, false, ANAS_CMPI_EQ, item, e->begin);
+  if (!mlirValueIsNull(column))
+    first = anas_code_binary(code, "arith.ori", first,
+                             anas_code_compare(code, false, ANAS_CMPI_EQ, column, anas_code_index(code, 0)));
+  struct anas_code_scope branch = anas_code_if(code, first, false);
+  anas_contraction_pack_a(code, plan, e->flat[plan->a], place.a, e->packed_a, e->chunk_lower, (MlirValue){0});
+  anas_code_end(code, &branch, 0, NULL);
+}
+
 // What is read next of B: the panel of the next work item, or the same place in the next block of a stream.
 static struct anas_address next_b(struct anas_emitter *e, struct anas_address b, MlirValue item,
                                   const MlirValue *digit) {
@@ -273,6 +290,7 @@ static void emit_range(struct anas_emitter *e, struct anas_place place) {
   if (plan->fetch_b_parts > 0) e->next_b = next_b(e, place.b, scope.iv, digit);
   for (int i = 0; i < plan->num_outer; i++)
     place = enter_level(e, place, &plan->outer[i], digit[i]);
+  if (plan->panels && plan->pack_a) copy_chunk(e, place, scope.iv, digit);
   MlirValue first, last;
   if (background) {
     MlirValue next = anas_code_add_const(code, scope.iv, 1);

@@ -19,8 +19,8 @@
 #define LONGEST_RUN 128
 #define STREAM_BYTES 262144.0 // of A and B in one block of the reduction
 #define STREAM_RESULT_BYTES 655360.0
-#define MIN_PANEL_COLUMNS 8 // tiles of lanes that share a chunk of A
-#define MIN_PANEL_TILES 8   // tiles of rows that share a panel of B
+#define MIN_PANEL_COLUMNS 4 // tiles of lanes that share a chunk of A
+#define MIN_PANEL_TILES 4   // tiles of rows that share a panel of B
 #define MIN_PANEL_STEPS 64
 #define MAX_PANEL_STEPS 128
 #define PANEL_CHUNK_BYTES 225000.0 // of A
@@ -331,6 +331,7 @@ static void choose_stream(struct anas_contraction *plan) {
 
 // The same where the results are many but a block of the reduction for a chunk of rows fits the second-level cache:
 // filter gradients of dense layers. Panels of B are copied, A comes from memory once, and the results once a block.
+// Also where a block of A would fit but its lines compete for the same cache sets: then chunks of A are copied, too.
 static void choose_panels(struct anas_contraction *plan) {
   const struct anas_cpu_nest *nest = plan->nest;
   if (plan->num_k != 1 || plan->num_rows != 1 || plan->num_batch > 0 || plan->spread >= 0 ||
@@ -339,12 +340,16 @@ static void choose_panels(struct anas_contraction *plan) {
     return;
   int row = plan->row[0], k = plan->k[0];
   int64_t tile = plan->tile[row], whole = nest->extent[k], rows = nest->extent[row];
-  if (rows < MIN_PANEL_TILES * tile || (double)whole * (double)(MIN_PANEL_TILES * tile) * 4 <= CHUNK_BYTES) return;
+  bool apart = anas_contraction_steps_apart(plan);
+  if (rows < MIN_PANEL_TILES * tile || (!apart && (double)whole * (double)(MIN_PANEL_TILES * tile) * 4 <= CHUNK_BYTES))
+    return;
   int64_t block = MAX_PANEL_STEPS;
   while (block >= MIN_PANEL_STEPS && whole % block != 0)
     block--;
   if (block < MIN_PANEL_STEPS || block == whole) return;
-  int64_t most = (int64_t)(PANEL_CHUNK_BYTES / (4.0 * (double)block)), chunks = (rows + most - 1) / most;
+  int64_t most = (int64_t)(PANEL_CHUNK_BYTES / (4.0 * (double)block));
+  if (apart) most = most * tile / ((tile + plan->lanes - 1) / plan->lanes * plan->lanes); // what the copy takes
+  int64_t chunks = (rows + most - 1) / most;
   split_reduction(plan, 0, block);
   plan->stream = 1;
   plan->panels = true;

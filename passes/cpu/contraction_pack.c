@@ -16,6 +16,7 @@
 #define MAX_LANES 16
 #define PAGE 1024 // elements
 #define MAX_PAGES_A 8
+#define MIN_APART 256 // elements from step to step of a chunk of A that panels copy
 #define MAX_PAGES_B 32
 
 // ---- decisions
@@ -41,6 +42,11 @@ static double pages(const struct anas_cpu_nest *nest, const struct anas_cpu_oper
   return (double)nest->extent[k] * (stride < PAGE ? stride / PAGE : 1);
 }
 
+bool anas_contraction_steps_apart(const struct anas_contraction *plan) {
+  const struct anas_cpu_operand *a = &plan->nest->operand[plan->a];
+  return a->stride[plan->row[0]] == 1 && llabs(a->stride[plan->k[plan->num_k - 1]]) >= MIN_APART;
+}
+
 void anas_contraction_packing(struct anas_contraction *plan) {
   const struct anas_cpu_nest *nest = plan->nest;
   if (plan->num_k - plan->stream != 1 || plan->spread >= 0) return;
@@ -51,7 +57,11 @@ void anas_contraction_packing(struct anas_contraction *plan) {
     tiles *= (double)((nest->extent[plan->row[i]] + plan->tile[plan->row[i]] - 1) / plan->tile[plan->row[i]]);
   bool loose = llabs(b->stride[k]) > 2 * (int64_t)plan->vectors * plan->lanes && pages(nest, b, k) > MAX_PAGES_B;
   plan->pack_b = b->stride[plan->lane] != 1 || plan->panels || (loose && tiles >= MIN_TILES && !plan->stream);
-  // Without a batch the same chunk of A would be copied for every column.
+  // Without a batch the same chunk of A would be copied for every column, but for panels, whose columns share the copy.
+  if (plan->panels && anas_contraction_steps_apart(plan)) {
+    plan->pack_a = true;
+    return;
+  }
   plan->pack_a = plan->num_batch > 0 && !plan->stream && plan->num_rows == 1 && a->stride[plan->row[0]] == 1 &&
                  pages(nest, a, k) > MAX_PAGES_A && plan->vectors > 1 && tiles > 2;
 }

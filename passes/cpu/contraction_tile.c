@@ -8,9 +8,9 @@
 #define MAX_VECTORS 6
 
 // Cycles of one reduction step on a processor that starts two multiply-adds and two loads a cycle, with a latency of
-// four; the constant is the loop.
-static double step_cycles(double rows, double vectors) {
-  return fmax(fmax(rows * vectors, rows + vectors) / 2, 4) + 0.4;
+// four; overhead is the loop and what the operands of another step cost outside the first-level cache.
+static double step_cycles(double rows, double vectors, double overhead) {
+  return fmax(fmax(rows * vectors, rows + vectors) / 2, 4) + overhead;
 }
 
 struct tile_search {
@@ -42,14 +42,17 @@ static void consider(struct tile_search *search, int vectors, int spread) {
   int64_t whole = spread >= 0 ? nest->extent[spread] / vectors : blocks / vectors;
   int64_t rest = spread >= 0 ? 0 : blocks % vectors;
   double cost = 0;
+  // Products whose rows of A lie side by side take both operands step by step from the second level.
+  bool side_by_side = plan->num_rows == 1 && plan->num_k == 1 && nest->operand[plan->a].stride[plan->row[0]] == 1;
+  double overhead = side_by_side ? 0.8 : 0.4;
   for (int part = 0; part < 2; part++) {
     double v = part ? (double)rest : vectors, count = part ? 1 : (double)whole;
     if (v == 0 || count == 0) continue;
-    cost += count * tiles * (double)left_whole * step_cycles(rows, v);
-    if (left) cost += count * tiles * step_cycles(left_rows, v);
+    cost += count * tiles * (double)left_whole * step_cycles(rows, v, overhead);
+    if (left) cost += count * tiles * step_cycles(left_rows, v, overhead);
   }
-  if (left) cost *= 1.06; // more code, and a branch
-  if (spread < 0)         // as for spread: every other column repeats this
+  if (left && !side_by_side) cost *= 1.06; // more code, and a branch
+  if (spread < 0)                          // as for spread: every other column repeats this
     for (int i = 0; i < plan->num_columns; i++)
       cost *= (double)nest->extent[plan->column[i]];
   else

@@ -40,6 +40,9 @@ static void matrix_products(void **state) {
   }
   contraction("3x2x7x5xf32", "3x2x5x19xf32", "3x7x2x19xf32", "n, h, m, k", "n, h, k, c", "n, m, h, c", "n, h, m, c, k",
               "ppppr", 5, true);
+  // Long reductions whose steps are far apart: panels of B and chunks of A are copied.
+  contraction("256x523xf32", "256x203xf32", "523x203xf32", "k, m", "k, n", "m, n", "m, n, k", "ppr", 256, true);
+  contraction("134x1030xf32", "134x130xf32", "1030x130xf32", "k, m", "k, n", "m, n", "m, n, k", "ppr", 134, false);
   contraction("300x8xf32", "300x24xf32", "8x24xf32", "k, m", "k, n", "m, n", "m, n, k", "ppr", 300, true);
 }
 

@@ -136,6 +136,15 @@ static json_t *speeds(double flops, const double seconds[2]) {
                    json_rate(seconds[1] * 1e3));
 }
 
+// What the computing kernel functions do, one after the other.
+static json_t *plans(const struct anas_program *program) {
+  const struct anas_program_image *info = anas_program_info(program);
+  json_t *list = json_array();
+  for (int k = 0; k < info->num_kernels; k++)
+    if (!is_packing(&info->kernels[k])) json_array_append_new(list, json_string(info->objects[k].plan));
+  return list;
+}
+
 static void report_layer(const struct layer *layer, struct contest *contest, struct group *group) {
   static const char *const names[NUM_SIDES] = {"ours", "onednn_direct", "onednn_chosen", "openblas"};
   double seconds[NUM_SIDES][2], rival[2] = {0}, best[2] = {0};
@@ -155,6 +164,7 @@ static void report_layer(const struct layer *layer, struct contest *contest, str
       json_object_set_new(speed, "peak_1", json_real(peak));
       json_object_set_new(speed, "packing_ms_1", json_real(samples_median(&contest->packing[0]) * 1e3));
       json_object_set_new(speed, "packing_ms", json_real(samples_median(&contest->packing[1]) * 1e3));
+      json_object_set_new(speed, "plans", plans(contest->program));
       group->peak_sum += peak;
     } else if (side != PRODUCT) {
       json_object_set_new(speed, "implementation", json_string(dnnl_conv_implementation(contest->conv[side][0])));
