@@ -108,6 +108,13 @@ static void shape_text(struct anas_strbuf *out, const json_t *shape) {
     anas_strbuf_addf(out, "%s%lld", d ? "x" : "", (long long)json_integer_value(json_array_get(shape, d)));
 }
 
+static bool same_shape(const json_t *shape, const struct anas_tensor *tensor) {
+  bool same = json_array_size(shape) == (size_t)tensor->rank;
+  for (int d = 0; same && d < tensor->rank; d++)
+    same = json_integer_value(json_array_get(shape, (size_t)d)) == tensor->dim[d];
+  return same;
+}
+
 // Finds a tensor's data; *out_data is null if the file does not have it.
 static anas_status find_tensor(const struct checkpoint *checkpoint, const char *path, const struct anas_tensor *tensor,
                                const char **out_data) {
@@ -119,10 +126,7 @@ static anas_status find_tensor(const struct checkpoint *checkpoint, const char *
   if (!dtype || strcmp(dtype, "F32"))
     return anas_fail(ANAS_INVALID, "'%s': tensor '%s' has type %s; only F32 is read", path, tensor->name,
                      dtype ? dtype : "unknown");
-  bool same = json_array_size(shape) == (size_t)tensor->rank;
-  for (int d = 0; same && d < tensor->rank; d++)
-    same = json_integer_value(json_array_get(shape, (size_t)d)) == tensor->dim[d];
-  if (!same) {
+  if (!same_shape(shape, tensor)) {
     struct anas_strbuf theirs = {0}, ours = {0};
     shape_text(&theirs, shape);
     for (int d = 0; d < tensor->rank; d++)
@@ -168,6 +172,27 @@ anas_status anas_weights_load(const char *path, const struct anas_program_image 
   // Checked first, so that a damaged file leaves params as they are.
   anas_status status = load_tensors(&checkpoint, path, image, NULL, &has_optimizer);
   if (status == ANAS_OK) status = load_tensors(&checkpoint, path, image, params, out_optimizer);
+  checkpoint_deinit(&checkpoint);
+  return status;
+}
+
+anas_status anas_weights_load_matching(const char *path, const struct anas_program_image *image, void *params,
+                                       bool *out_loaded) {
+  struct checkpoint checkpoint;
+  ANAS_RETURN_IF_ERROR(checkpoint_init(path, &checkpoint));
+  anas_status status = ANAS_OK;
+  const char **data = anas_calloc((size_t)image->num_tensors + 1, sizeof *data);
+  for (int t = 0; t < image->num_tensors && status == ANAS_OK; t++) {
+    const struct anas_tensor *tensor = &image->tensors[t];
+    const json_t *entry = json_object_get(checkpoint.header, tensor->name);
+    if (tensor->role != ANAS_TENSOR_OPTIMIZER && entry && same_shape(json_object_get(entry, "shape"), tensor))
+      status = find_tensor(&checkpoint, path, tensor, &data[t]);
+  }
+  for (int t = 0; t < image->num_tensors && status == ANAS_OK; t++) { // a damaged file leaves params as they are
+    out_loaded[t] = data[t] != NULL;
+    if (data[t]) memcpy((char *)params + image->tensors[t].offset, data[t], image->tensors[t].count * sizeof(float));
+  }
+  free(data);
   checkpoint_deinit(&checkpoint);
   return status;
 }

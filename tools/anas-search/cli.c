@@ -71,6 +71,8 @@ static const struct flag training[] = {
     {"lr", "X", REAL, AT(learning_rate), 0, 1e6, "peak learning rate (default 0.05)"},
     {"momentum", "X", REAL, AT(momentum), 0, 1, "momentum (default 0.9)"},
     {"weight-decay", "X", REAL, AT(weight_decay), 0, 1, "weight decay (default 1e-4)"},
+    {"inherit-weights", NULL, SWITCH, AT(inherit_weights), 0, 0,
+     "a child starts from its parent's trained weights, by path and shape; keeps weights of all trials"},
     {"warmup-epochs", "X", REAL, AT(warmup_epochs), 0, 1e6, "linear warm-up (default 0.1)"},
     {0},
 };
@@ -280,6 +282,8 @@ int search_ageing(const struct search_options *options) {
 static anas_status validate(const struct search_options *options) {
   if (!options->study && !options->print_config) return anas_fail(ANAS_INVALID, "--study DIR is required");
   ANAS_RETURN_IF_ERROR(one_of("keep-weights", options->keep_weights, "front", "all", "none"));
+  if (options->inherit_weights && !strcmp(options->keep_weights, "none"))
+    return anas_fail(ANAS_INVALID, "--inherit-weights needs weights of parents: --keep-weights none drops them");
   ANAS_RETURN_IF_ERROR(one_of("targeted", options->targeted, "on", "off", NULL));
   if (search_ageing(options) < 0)
     return anas_fail(ANAS_INVALID, "--ageing is impulse, cyclic, once, step or cyclic-step, got '%s'", options->ageing);
@@ -384,7 +388,8 @@ anas_status search_options_budget(int argc, char **argv, struct search_options *
     const struct flag *flag = find_flag(name, size);
     if (!flag && search_mutation_setting(name, size))
       return anas_fail(ANAS_INVALID, "--%.*s belongs to the study and cannot be changed on --resume", (int)size, name);
-    if (!flag || (flag->kind == SWITCH && flag->offset != AT(no_winograd))) continue;
+    if (!flag || (flag->kind == SWITCH && flag->offset != AT(no_winograd) && flag->offset != AT(inherit_weights)))
+      continue;
     const char *value = flag->kind == SWITCH ? NULL : name[size] ? name + size + 1 : argv[++i];
     bool changeable = false, replace = true;
     for (const struct flag *f = budget; f->name; f++)

@@ -90,6 +90,9 @@ static anas_status fetch_files(struct search *search, int64_t number) {
   study_discard(study, number); // of an attempt of ours that was not the last one
   ANAS_RETURN_IF_ERROR(study_fetch(study, number, "candidate.mlir"));
   anas_status status = study_fetch(study, number, CHECKPOINT);
+  int64_t parent = search->trials[number].parent;
+  if ((status == ANAS_OK || status == ANAS_NOT_FOUND) && search->options.inherit_weights && parent >= 0)
+    status = study_fetch(study, parent, WEIGHTS);
   return status == ANAS_NOT_FOUND ? ANAS_OK : status;
 }
 

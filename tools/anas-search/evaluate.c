@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // What a trial's process does: read the candidate, compile its training step, train, report.
 #include "tools/anas-search/evaluators/evaluator.h"
+#include "tools/anas-search/inherit.h"
 #include "tools/anas-search/measure.h"
 
 #include "dialect/context.h"
@@ -122,11 +123,48 @@ static int64_t load_checkpoint(const struct reporter *reporter) {
   return steps;
 }
 
-static anas_status train_program(struct search *search, int64_t number, struct anas_program *program,
+// Overwrites initial values by the parent's trained ones, where there are any.
+static anas_status inherit(struct search *search, int64_t number, MlirModule module, struct anas_program *program,
+                           struct outcome *out) {
+  const struct study_trial *trial = &search->trials[number];
+  if (!search->options.inherit_weights || trial->parent < 0) return ANAS_OK;
+  char *path = study_trial_path(study_path(search->study), trial->parent, "weights.safetensors");
+  anas_status status = ANAS_OK;
+  out->metric[METRIC_INHERITED] = 0;
+  if (access(path, F_OK)) {
+    printf("trial %lld has no weights to inherit (any more): all parameters are initialised\n",
+           (long long)trial->parent);
+  } else {
+    struct anas_model *model;
+    struct inherit_report report;
+    bool duplicate = trial->kind && !strcmp(trial->kind, "duplicate");
+    status = anas_model_import(module, &model);
+    if (status == ANAS_OK) {
+      status = anas_model_infer_shapes(model);
+      if (status == ANAS_OK)
+        status =
+            inherit_weights(path, model, anas_program_info(program), anas_program_params(program), duplicate, &report);
+      anas_model_destroy(model);
+    }
+    if (status == ANAS_OK) {
+      printf(
+          "inherited %d of %d tensors, %lld of %lld scalars, of trial %lld; %d new residual branches start as zero\n",
+          report.tensors, report.all_tensors, (long long)report.scalars, (long long)report.all_scalars,
+          (long long)trial->parent, report.identities);
+      out->metric[METRIC_INHERITED] = (double)report.scalars / (double)report.all_scalars;
+    }
+  }
+  fflush(stdout);
+  free(path);
+  return status;
+}
+
+static anas_status train_program(struct search *search, int64_t number, MlirModule module, struct anas_program *program,
                                  struct reporter *reporter, struct outcome *out) {
   const struct anas_program_image *info = anas_program_info(program);
   struct anas_train_options options = train_options(search, number);
   ANAS_RETURN_IF_ERROR(anas_init_params(info, options.seed, anas_program_params(program)));
+  ANAS_RETURN_IF_ERROR(inherit(search, number, module, program, out));
   char *checkpoint = study_trial_path(study_path(search->study), number, "checkpoint.safetensors");
   reporter->program = program;
   reporter->checkpoint = checkpoint;
@@ -171,7 +209,7 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   ANAS_RETURN_IF_ERROR(measure_before_training(search, number, module, &compile, &image, out->metric));
   struct anas_program *program;
   ANAS_RETURN_IF_ERROR(anas_program_load(&image, &program));
-  anas_status status = train_program(search, number, program, reporter, out);
+  anas_status status = train_program(search, number, module, program, reporter, out);
   if (status == ANAS_OK && strcmp(o->keep_weights, "none")) {
     char *path = study_trial_path(study_path(search->study), number, "weights.safetensors");
     char *trial = anas_format("%lld", (long long)number);
@@ -234,7 +272,7 @@ void evaluate_trial(struct search *search, int64_t number, int64_t memory_limit,
                            "cache_hits", outcome.cache_hits, "cache_misses", outcome.cache_misses, "steps",
                            (json_int_t)r->steps, "peak_bytes", (json_int_t)usage.ru_maxrss * 1024);
   for (int m = 0; m < METRIC_NUM; m++)
-    if (study_metrics[m].known == METRIC_BEFORE_TRAINING)
+    if (isfinite(outcome.metric[m]))
       json_object_set_new(line, study_metrics[m].name, real_or_null(outcome.metric[m]));
   if (status != ANAS_OK) json_object_set_new(line, "message", json_string(anas_error_message()));
   send_line(fd, line);

@@ -203,7 +203,9 @@ static anas_status drop_weights(const struct run *run, int64_t number) {
 // The front after one more trial has ended; files of what left it, and of what never came onto it, go.
 static anas_status update_front(struct run *run, int64_t number) {
   struct search *search = run->search;
-  bool drop = strcmp(search->options.keep_weights, "all") != 0;
+  // With --inherit-weights any trial may still become a parent; what its child starts from must not depend on when the
+  // front changed.
+  bool drop = strcmp(search->options.keep_weights, "all") != 0 && !search->options.inherit_weights;
   int64_t *left = anas_calloc((size_t)run->num_front + 1, sizeof *left), num_left;
   bool joined = front_add(&search->options, search->trials, number, &run->front, &run->num_front, left, &num_left);
   if (!joined) left[num_left++] = number;

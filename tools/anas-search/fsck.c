@@ -151,7 +151,9 @@ static void remove_file(struct visit *visit, const char *path) {
 static bool useless(const struct visit *visit, const char *file, const struct study_trial *trial, bool front) {
   if (!trial) return true; // never recorded: its driver died before it could
   bool ended = study_state_ended(trial->state);
-  if (!strcmp(file, "weights.safetensors")) return ended && !front && strcmp(visit->search.options.keep_weights, "all");
+  const struct search_options *options = &visit->search.options;
+  bool parent = options->inherit_weights && visit->search.num_trials < options->trials; // it may still become one
+  if (!strcmp(file, "weights.safetensors")) return ended && !front && !parent && strcmp(options->keep_weights, "all");
   if (!strcmp(file, "checkpoint.safetensors")) return ended;
   return strstr(file, ".tmp") != NULL;
 }

@@ -24,6 +24,8 @@ const struct study_metric_info study_metrics[METRIC_NUM] = {
                                "uncertainty of the median, relative: half its 95 % interval"},
     [METRIC_SEED_LATENCY_P50] = {"seed_latency_p50", false, METRIC_BEFORE_TRAINING,
                                  "median of the seed model, measured in alternation with the candidate"},
+    [METRIC_INHERITED] = {"inherited", true, METRIC_AFTER_TRAINING,
+                          "share of the parameters that started from the parent's (--inherit-weights)"},
 };
 
 int study_metric_find(const char *name) {

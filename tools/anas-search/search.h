@@ -49,6 +49,7 @@ struct search_options {
   char *mutation_text;              // settings of mutations; after parsing, the effective ones
   struct anas_mutation_options mutation;
   int64_t latency_batch;
+  bool inherit_weights;
   int64_t memory_limit; // bytes a trial; 0: the machine's share
   int64_t disk_limit;   // bytes a trial may write
   char *cpu;            // "native" or an LLVM name
