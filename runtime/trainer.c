@@ -128,17 +128,24 @@ anas_status anas_check_fit(const struct anas_program_image *info, const struct a
   return ANAS_OK;
 }
 
+// next: index of the first stop that has not been passed.
+static bool is_stop(const struct anas_train_options *options, int64_t steps, int *next) {
+  while (*next < options->num_stops && options->stops[*next] < steps)
+    (*next)++;
+  return *next < options->num_stops && options->stops[*next] == steps;
+}
+
 static anas_status train_steps(struct run *run, anas_progress_fn callback, void *user,
                                struct anas_train_result *result) {
-  double epoch_loss = 0, started = anas_now();
-  int64_t epoch_correct = 0, epoch_steps = 0;
+  double started = anas_now();
+  struct anas_epoch_sums sums = run->options->first_sums;
+  int stop = 0;
   anas_status status = ANAS_OK;
   for (int64_t step = run->options->first_step; step < run->total_steps && status == ANAS_OK; step++) {
     int64_t epoch = step / run->steps_per_epoch;
     if (step == run->options->first_step || step % run->steps_per_epoch == 0) {
       order_epoch(run, epoch);
-      epoch_loss = 0;
-      epoch_correct = epoch_steps = 0;
+      if (step % run->steps_per_epoch == 0) sums = (struct anas_epoch_sums){0};
     }
     double begin = anas_now(), loss;
     int64_t correct;
@@ -149,18 +156,18 @@ static anas_status train_steps(struct run *run, anas_progress_fn callback, void 
       run->step_seconds = anas_grow(run->step_seconds, run->num_timed, &run->capacity_timed, sizeof *run->step_seconds);
       run->step_seconds[run->num_timed++] = anas_now() - begin;
     }
-    epoch_loss += loss;
-    epoch_correct += correct;
-    epoch_steps++;
+    sums.loss += loss;
+    sums.correct += correct;
+    sums.steps++;
     result->steps = step + 1;
-    result->train_loss = epoch_loss / (double)epoch_steps;
+    result->train_loss = sums.loss / (double)sums.steps;
     if (!isfinite(loss)) {
       status =
           anas_fail(ANAS_DIVERGED, "the loss became %g at step %lld (epoch %lld); try a smaller learning rate than %g",
                     loss, (long long)step + 1, (long long)epoch + 1, run->options->learning_rate);
       break;
     }
-    bool last = step + 1 == run->total_steps;
+    bool last = step + 1 == run->total_steps, at_stop = is_stop(run->options, step + 1, &stop);
     struct anas_progress progress = {
         .epoch = epoch + 1,
         .epochs = run->options->epochs,
@@ -168,11 +175,13 @@ static anas_status train_steps(struct run *run, anas_progress_fn callback, void 
         .steps = run->total_steps,
         .loss = loss,
         .epoch_loss = result->train_loss,
-        .train_accuracy = (double)epoch_correct / (double)(epoch_steps * run->batch),
+        .train_accuracy = (double)sums.correct / (double)(sums.steps * run->batch),
         .learning_rate = learning_rate(run, step),
+        .sums = sums,
         .epoch_done = last || (step + 1) % run->steps_per_epoch == 0,
     };
-    if (progress.epoch_done) {
+    progress.validated = progress.epoch_done || at_stop;
+    if (progress.validated) {
       progress.images_per_second = median_rate(run);
       const struct anas_images *images = &run->dataset->validation;
       status = anas_evaluate(run->program, run->dataset, images, &result->val_loss, &result->val_accuracy);

@@ -6,6 +6,12 @@
 #include "runtime/data.h"
 #include "runtime/program.h"
 
+// Of an epoch that is not at its end.
+struct anas_epoch_sums {
+  double loss; // of the steps
+  int64_t correct, steps;
+};
+
 struct anas_train_options {
   int64_t epochs;
   int64_t max_steps;    // 0: no limit
@@ -14,8 +20,11 @@ struct anas_train_options {
   bool cosine;          // decay to 0 by half a cosine after the warm-up; else constant
   uint64_t seed;        // data order, augmentation, dropout
   bool augment;
-  bool in_order;      // images in the order of the data set in every epoch, not shuffled
-  int64_t first_step; // resume after this many steps
+  bool in_order;                     // images in the order of the data set in every epoch, not shuffled
+  int64_t first_step;                // resume after this many steps
+  struct anas_epoch_sums first_sums; // of the epoch they ended in; zeros at an epoch's end, or if unknown
+  const int64_t *stops;              // ascending: steps after which there are validation figures as after an epoch
+  int num_stops;
 };
 
 struct anas_progress {
@@ -24,7 +33,9 @@ struct anas_progress {
   double epoch_loss, train_accuracy;  // running means of the epoch
   double learning_rate;
   double images_per_second; // median over steps after the first so far
-  bool epoch_done;          // validation figures are of this epoch
+  struct anas_epoch_sums sums;
+  bool epoch_done; // the last step, or the last one of an epoch
+  bool validated;  // there are validation figures: epoch_done, or one of the stops
   double val_loss, val_accuracy;
 };
 // Returning false stops the run cleanly after this step.

@@ -35,7 +35,7 @@ done
 rm -rf bad && mkdir bad && sqlite3 bad/study.db 'create table t(x)'
 fails "'bad/study.db' is a database, but not a study of anas" anas-search status bad
 rm -rf bad && cp -r good bad && sqlite3 bad/study.db 'PRAGMA user_version=99'
-fails "schema version 99; this anas-search reads versions 1 to 4" anas-search --study bad --resume
+fails "schema version 99; this anas-search reads versions 1 to 5" anas-search --study bad --resume
 fails "there is no study in 'absent'" anas-search status absent
 fails "there is no study in 'absent'" anas-search --study absent --resume
 fails "'good' already holds a study; continue it with --resume" anas-search --model cnn --evaluator simulated --study good

@@ -37,10 +37,10 @@ anas-search replay bad -o rebuilt >replay.txt || true
 cmp rebuilt/0004.mlir good/trials/0004/candidate.mlir
 
 # A study of schema version 1 (no record of files) is brought up to date by the next writer.
-damaged; sqlite3 bad/study.db 'drop table artefacts; pragma user_version=1'
+damaged; sqlite3 bad/study.db 'drop table artefacts; drop table curves; pragma user_version=1'
 anas-search status bad | grep -q '12 of 12 trials'
 anas-search --study bad --resume --trials 13 >resumed.txt
-test "$(sqlite3 bad/study.db 'pragma user_version')" = 4
+test "$(sqlite3 bad/study.db 'pragma user_version')" = 5
 anas-search fsck bad | grep -q '13 trials, 1 files; 0 problems'
 
 damaged

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Random kill -9 of the driver and of trials, resumed each time: no finished trial is lost or done again, and the search
 # decides as an undisturbed one. For a long run: ANAS_KILLS=200 ANAS_KILL_SEED=N; with ANAS_KILL_TRAIN=1 trials really
-# train, and go on at the epoch they were killed in.
+# train, and go on at the epoch they were killed in. ANAS_KILL_FLAGS are more flags of the search.
 set -eu
 rm -rf ./*
 kills=${ANAS_KILLS:-12}
 seed=${ANAS_KILL_SEED:-1}
 trials=$((kills * 5 + 12))
-set -- --model cnn --synchronous 4 --workers 2 --epochs 3 --seed 9
+set -- --model cnn --synchronous 4 --workers 2 --epochs 3 --seed 9 ${ANAS_KILL_FLAGS:-}
 pauses=0.4
 if test -n "${ANAS_KILL_TRAIN:-}"; then
   trials=$((kills + 4)) pauses=4
@@ -17,7 +17,9 @@ else
   set -- "$@" --evaluator simulated:seconds=0.15,diverge=0.1 --trials $trials
 fi
 decisions() { sqlite3 "$1/study.db" 'select number, parent, state, hash, accuracy, decision from trials order by number'; }
-finished() { sqlite3 killed/study.db "select number, state, finished from trials where state not in ('RUNNING', 'INTERRUPTED')
+curves() { sqlite3 "$1/study.db" 'select * from curves order by trial, steps'; }
+finished() { sqlite3 killed/study.db "select number, state, finished from trials where state not in
+  ('WAITING', 'RUNNING', 'INTERRUPTED', 'PAUSED')
   order by number"; }
 running() { kill -0 "$driver" 2>/dev/null; }
 
@@ -52,5 +54,7 @@ anas-search "$@" --study undisturbed >undisturbed.txt
 decisions killed >killed.log
 decisions undisturbed >undisturbed.log
 cmp killed.log undisturbed.log
+curves killed >killed.log2
+curves undisturbed | cmp - killed.log2
 test "$(wc -l <killed.log)" = "$trials"
 anas-search replay killed | grep -q 'decided again: 0 differ$'

@@ -4,6 +4,8 @@
 #include "passes/search/pareto.h"
 #include "tools/anas-search/evaluators/evaluator.h"
 #include "tools/anas-search/measure.h"
+#include "tools/anas-search/pruners/pruner.h"
+#include "tools/anas-search/target.h"
 
 #include "runtime/support/memory.h"
 #include "runtime/support/nearest.h"
@@ -74,10 +76,19 @@ static const struct flag training[] = {
     {"inherit-weights", NULL, SWITCH, AT(inherit_weights), 0, 0,
      "a child starts from its parent's trained weights, by path and shape; keeps weights of all trials"},
     {"warmup-epochs", "X", REAL, AT(warmup_epochs), 0, 1e6, "linear warm-up (default 0.1)"},
+    {"pruner", "NAME", TEXT, AT(pruner), 0, 0, "who stops trials that promise little, see below (default none)"},
+    {"reduction-factor", "N", INTEGER, AT(reduction_factor), 2, 100,
+     "rungs are at epochs/N, epochs/N^2, ...; the best 1/N of the trials there go on (default 3)"},
+    {"min-epochs", "X", REAL, AT(min_epochs), 0, 1e9,
+     "no rung below X epochs, which may be a fraction of one (default 0: epochs/N^2; median: 1)"},
+    {"patience", "N", INTEGER, AT(patience), 0, 1e9,
+     "stop a trial whose accuracy has not risen for N epochs (default 0: never)"},
     {0},
 };
 static const struct flag budget[] = {
     {"trials", "N", INTEGER, AT(trials), 1, 1e9, "how many trials in all (default 50)"},
+    {"target", "'EXPR'", TEXT, AT(target), 0, 0,
+     "start no new trial when a trained one meets this: accuracy=0.8, or like --constraint"},
     {"time", "T", DURATION, AT(time_limit), 0, 0, "start no new trial after T: 90, 30m, 2h, 1d (default: no limit)"},
     {"workers", "N", INTEGER, AT(workers), 0, 256,
      "trials at the same time (default 1); they share the processors; 0: leave them to anas-search worker"},
@@ -126,6 +137,8 @@ void search_options_defaults(struct search_options *out) {
       .dataset = anas_strdup("fashion-mnist"),
       .strategy = anas_strdup("alphanas"),
       .evaluator = anas_strdup("train"),
+      .pruner = anas_strdup("none"),
+      .reduction_factor = 3,
       .keep_weights = anas_strdup("front"),
       .ageing = anas_strdup("impulse"),
       .cpu = anas_strdup("native"),
@@ -295,6 +308,8 @@ static anas_status validate(const struct search_options *options) {
     if (study_metrics[m].known == METRIC_BEFORE_TRAINING && metric_wanted(options, (enum study_metric)m))
       return anas_fail(ANAS_INVALID, "%s is measured on compiled programs: only --evaluator train knows it",
                        study_metrics[m].name);
+  ANAS_RETURN_IF_ERROR(pruner_check(options));
+  ANAS_RETURN_IF_ERROR(target_check(options->target));
   if (options->tune && options->workers > 1)
     return anas_fail(ANAS_INVALID, "--tune measures: other workers would disturb it; use --workers 1");
   if (!search_strategy_find(options->strategy)) {
@@ -519,6 +534,8 @@ void search_help(struct anas_strbuf *out) {
   const struct search_strategy *const *strategies = search_strategies(&count);
   for (int i = 0; i < count; i++)
     anas_strbuf_addf(out, "  %-28s %s\n", strategies[i]->name, strategies[i]->summary);
+  anas_strbuf_adds(out, "\nPruners:\n");
+  pruner_help(out);
   anas_strbuf_adds(out, "\nEvaluators:\n");
   evaluator_help(out);
   anas_strbuf_adds(

@@ -107,6 +107,7 @@ static void take_over(struct study_trial *trial, struct study_trial *claimed) {
   trial->started = claimed->started;
   trial->lease = claimed->lease;
   trial->lost = claimed->lost;
+  memcpy(trial->metric, claimed->metric, sizeof trial->metric);
 }
 
 static anas_status launch(struct crew *crew, struct study_trial *claimed) {
@@ -122,6 +123,7 @@ static anas_status launch(struct crew *crew, struct study_trial *claimed) {
     trial->finished = trial->started;
     return study_end(search->study, trial, &held);
   }
+  if (trial->attempts > 1) ANAS_RETURN_IF_ERROR(study_load_curves(search->study, trial, 1)); // what was decided
   ANAS_RETURN_IF_ERROR(fetch_files(search, number));
   ANAS_RETURN_IF_ERROR(trial_start(search, number, &crew->running[crew->num_running]));
   crew->running[crew->num_running++].renewed = anas_now();
@@ -193,6 +195,7 @@ static anas_status record_end(struct study *study, void *data) {
   int64_t number = record->trial->number;
   ANAS_RETURN_IF_ERROR(study_end(study, record->trial, &record->held));
   if (!record->held) return ANAS_OK;
+  ANAS_RETURN_IF_ERROR(study_put_curve(study, record->trial));
   if (record->trial->state == STUDY_COMPLETE) ANAS_RETURN_IF_ERROR(study_record(study, number, WEIGHTS));
   if (!study_stored(study)) return ANAS_OK; // the rest is in its place
   ANAS_RETURN_IF_ERROR(study_record(study, number, OUTPUT));
@@ -238,7 +241,7 @@ anas_status crew_collect(struct crew *crew, crew_ended ended, void *data) {
     crew->running[i--] = crew->running[--crew->num_running];
     ANAS_RETURN_IF_ERROR(finish(crew, lost, number, &held));
     if (!held) continue;
-    table_trial_ended(crew->table, &search->trials[number]);
+    if (search->trials[number].state != STUDY_PAUSED) table_trial_ended(crew->table, &search->trials[number]);
     ANAS_RETURN_IF_ERROR(ended(data, number));
   }
   say_connected(crew);

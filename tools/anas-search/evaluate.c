@@ -26,22 +26,33 @@
 #define REPORT_SECONDS 0.25
 
 struct reporter {
+  struct search *search;
+  int64_t number;
+  struct outcome *outcome;
   int fd;
   int64_t memory_limit; // bytes of this process
   double last;          // time of the last progress line
+  struct pruner_stop *stops;
+  int64_t *stop_steps; // ascending
+  int num_stops;
   // Where training that is cut off goes on; null: nothing is kept.
   struct anas_program *program;
   const char *checkpoint;
   anas_status checkpoint_status;
 };
 
-// At the end of every epoch but the last.
+// At every stop but the last. The curve is in it because the driver may be gone before it has stored it.
 static anas_status save_checkpoint(const struct reporter *reporter, const struct anas_progress *p) {
-  char step[24];
+  char step[24],
+      *sums = anas_format("%.17g %lld %lld", p->sums.loss, (long long)p->sums.correct, (long long)p->sums.steps),
+      *curve = curve_to_text(&reporter->search->trials[reporter->number]);
   snprintf(step, sizeof step, "%lld", (long long)p->step);
-  const char *metadata[] = {"step", step, NULL};
-  return anas_weights_save(reporter->checkpoint, anas_program_info(reporter->program),
-                           anas_program_params(reporter->program), true, metadata);
+  const char *metadata[] = {"step", step, "sums", sums, "curve", curve, NULL};
+  anas_status status = anas_weights_save(reporter->checkpoint, anas_program_info(reporter->program),
+                                         anas_program_params(reporter->program), true, metadata);
+  free(curve);
+  free(sums);
+  return status;
 }
 
 static void send_line(int fd, json_t *object /* consumed */) {
@@ -62,24 +73,57 @@ static json_t *real_or_null(double value) {
   return isfinite(value) ? json_real(value) : json_null();
 }
 
+static void send_point(const struct reporter *reporter, const struct study_point *point) {
+  send_line(reporter->fd,
+            json_pack("{s:s, s:I, s:f, s:o, s:o, s:b}", "event", "point", "steps", (json_int_t)point->steps, "epochs",
+                      point->epochs, "accuracy", real_or_null(point->accuracy), "loss", real_or_null(point->loss),
+                      "rung", (int)point->rung));
+}
+
+// Enters a stop into the curve. Whether the trial pauses or ends there is said in the outcome.
+static void at_stop(const struct reporter *reporter, int64_t steps, const struct pruner_stop *stop, bool last,
+                    double accuracy, double loss) {
+  struct study_trial *trial = &reporter->search->trials[reporter->number];
+  struct study_point *point = curve_point(trial, steps);
+  point->epochs = stop->epochs;
+  point->rung = stop->rung && !last;
+  point->accuracy = accuracy;
+  point->loss = loss;
+  send_point(reporter, point);
+  if (last) return;
+  struct outcome *outcome = reporter->outcome;
+  const struct search_options *options = &reporter->search->options;
+  if (patience_exhausted(options, trial, point, &outcome->reason)) {
+    outcome->ended = STUDY_PRUNED;
+  } else if (point->rung && point->verdict != VERDICT_ON && reporter->number >= options->seed_trials) {
+    outcome->ended = STUDY_PAUSED;
+    outcome->reason = anas_format("waits after %g of %lld epochs", point->epochs, (long long)options->epochs);
+  }
+}
+
 static bool on_progress(const struct anas_progress *p, void *user) {
   struct reporter *reporter = user;
   double now = anas_now();
-  if (!p->epoch_done && now - reporter->last < REPORT_SECONDS) return true;
+  if (!p->validated && now - reporter->last < REPORT_SECONDS) return true;
   reporter->last = now;
   json_t *line = json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "event", "progress", "epoch", (json_int_t)p->epoch,
                            "epochs", (json_int_t)p->epochs, "step", (json_int_t)p->step, "steps", (json_int_t)p->steps,
                            "loss", real_or_null(p->loss));
-  if (p->epoch_done) {
+  if (p->validated) {
     json_object_set_new(line, "val_accuracy", real_or_null(p->val_accuracy));
     printf("epoch %lld/%lld: loss %.4f, train accuracy %.4f, validation accuracy %.4f\n", (long long)p->epoch,
            (long long)p->epochs, p->epoch_loss, p->train_accuracy, p->val_accuracy);
     fflush(stdout);
   }
   send_line(reporter->fd, line);
-  if (p->epoch_done && p->epoch < p->epochs && reporter->checkpoint)
-    reporter->checkpoint_status = save_checkpoint(reporter, p);
-  return reporter->checkpoint_status == ANAS_OK;
+  if (!p->validated) return true;
+  int stop = 0;
+  while (stop < reporter->num_stops - 1 && reporter->stop_steps[stop] < p->step)
+    stop++;
+  bool last = p->step == p->steps;
+  at_stop(reporter, p->step, &reporter->stops[stop], last, p->val_accuracy, p->val_loss);
+  if (!last) reporter->checkpoint_status = save_checkpoint(reporter, p);
+  return reporter->checkpoint_status == ANAS_OK && reporter->outcome->ended == STUDY_COMPLETE;
 }
 
 static struct anas_train_options train_options(const struct search *search, int64_t number) {
@@ -159,6 +203,38 @@ static anas_status inherit(struct search *search, int64_t number, MlirModule mod
   return status;
 }
 
+// The rest of what it holds: the epoch it was in, the curve so far. Absent from checkpoints of older versions.
+static void load_progress(const struct reporter *reporter, struct anas_epoch_sums *out_sums) {
+  char *sums = NULL, *curve = NULL;
+  long long correct, steps;
+  double loss;
+  if (anas_weights_metadata(reporter->checkpoint, "sums", &sums) == ANAS_OK && sums &&
+      sscanf(sums, "%lf %lld %lld", &loss, &correct, &steps) == 3)
+    *out_sums = (struct anas_epoch_sums){loss, correct, steps};
+  struct study_trial *trial = &reporter->search->trials[reporter->number];
+  if (anas_weights_metadata(reporter->checkpoint, "curve", &curve) == ANAS_OK && curve) curve_from_text(curve, trial);
+  for (int i = 0; i < trial->num_points; i++)
+    send_point(reporter, &trial->curve[i]);
+  free(curve);
+  free(sums);
+}
+
+// Where the trial has validation figures, in steps. A rung between epochs is at the nearest step, the first at least.
+static void plan_stops(struct reporter *reporter, int64_t steps_per_epoch) {
+  int count, kept = 0;
+  struct pruner_stop *stops = pruner_stops(&reporter->search->options, reporter->number, &count);
+  reporter->stops = stops;
+  reporter->stop_steps = anas_calloc((size_t)count, sizeof *reporter->stop_steps);
+  for (int i = 0; i < count; i++) {
+    int64_t steps = llround(stops[i].epochs * (double)steps_per_epoch);
+    if (steps < 1) steps = 1;
+    if (kept && reporter->stop_steps[kept - 1] >= steps) continue; // an epoch of few steps
+    stops[kept] = stops[i];
+    reporter->stop_steps[kept++] = steps;
+  }
+  reporter->num_stops = kept;
+}
+
 static anas_status train_program(struct search *search, int64_t number, MlirModule module, struct anas_program *program,
                                  struct reporter *reporter, struct outcome *out) {
   const struct anas_program_image *info = anas_program_info(program);
@@ -168,11 +244,14 @@ static anas_status train_program(struct search *search, int64_t number, MlirModu
   char *checkpoint = study_trial_path(study_path(search->study), number, "checkpoint.safetensors");
   reporter->program = program;
   reporter->checkpoint = checkpoint;
+  plan_stops(reporter, search->dataset->train.count / info->batch);
+  options.stops = reporter->stop_steps;
+  options.num_stops = reporter->num_stops;
   options.first_step = load_checkpoint(reporter);
+  if (options.first_step) load_progress(reporter, &options.first_sums);
   anas_status status = anas_train(program, search->dataset, &options, on_progress, reporter, &out->result);
   if (status == ANAS_OK) status = reporter->checkpoint_status;
-  reporter->checkpoint = NULL;
-  unlink(checkpoint);
+  if (out->ended != STUDY_PAUSED) unlink(checkpoint);
   free(checkpoint);
   return status;
 }
@@ -206,11 +285,15 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   printf("compiled in %.2f s: %d kernels, %d from the cache; arena %zu bytes, parameters %zu bytes\n",
          image.compile_seconds, image.num_kernels, image.cache_hits, image.arena_bytes, image.params_bytes);
   fflush(stdout);
-  ANAS_RETURN_IF_ERROR(measure_before_training(search, number, module, &compile, &image, out->metric));
+  const struct study_trial *t = &search->trials[number];
+  if (epochs_done(t) <= 0)
+    ANAS_RETURN_IF_ERROR(measure_before_training(search, number, module, &compile, &image, out->metric));
+  for (int m = 0; m < METRIC_NUM; m++) // decisions at rungs were made with what was measured at first
+    if (epochs_done(t) > 0 && study_metrics[m].known == METRIC_BEFORE_TRAINING) out->metric[m] = t->metric[m];
   struct anas_program *program;
   ANAS_RETURN_IF_ERROR(anas_program_load(&image, &program));
   anas_status status = train_program(search, number, module, program, reporter, out);
-  if (status == ANAS_OK && strcmp(o->keep_weights, "none")) {
+  if (status == ANAS_OK && out->ended == STUDY_COMPLETE && strcmp(o->keep_weights, "none")) {
     char *path = study_trial_path(study_path(search->study), number, "weights.safetensors");
     char *trial = anas_format("%lld", (long long)number);
     const char *metadata[] = {"anas.trial", trial, NULL};
@@ -222,16 +305,24 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   return status;
 }
 
-void report_epoch(struct reporter *reporter, const struct search *search, int64_t epoch,
-                  const struct outcome *outcome) {
-  struct anas_progress progress = {.epoch = epoch,
-                                   .epochs = search->options.epochs,
-                                   .step = epoch,
-                                   .steps = search->options.epochs,
-                                   .epoch_done = true,
-                                   .loss = outcome->result.train_loss,
-                                   .val_accuracy = outcome->result.val_accuracy};
-  on_progress(&progress, reporter);
+bool report_stop(struct reporter *reporter, const struct pruner_stop *stop) {
+  const struct anas_train_result *result = &reporter->outcome->result;
+  int64_t epochs = reporter->search->options.epochs, steps = llround(stop->epochs * STEPS_AN_EPOCH);
+  reporter->outcome->result.steps = steps > 0 ? steps : 1;
+  send_line(reporter->fd,
+            json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "event", "progress", "epoch",
+                      (json_int_t)ceil(stop->epochs), "epochs", (json_int_t)epochs, "step", (json_int_t)result->steps,
+                      "steps", (json_int_t)(epochs * STEPS_AN_EPOCH), "loss", real_or_null(result->train_loss),
+                      "val_accuracy", real_or_null(result->val_accuracy)));
+  at_stop(reporter, result->steps, stop, stop->epochs >= (double)epochs, result->val_accuracy, result->val_loss);
+  return reporter->outcome->ended == STUDY_COMPLETE;
+}
+
+double epochs_done(const struct study_trial *trial) {
+  double done = 0;
+  for (int i = 0; i < trial->num_points; i++)
+    if (trial->curve[i].verdict == VERDICT_ON) done = trial->curve[i].epochs;
+  return done;
 }
 
 // ---- the process
@@ -254,8 +345,10 @@ static anas_status evaluate(struct search *search, int64_t number, struct report
 }
 
 void evaluate_trial(struct search *search, int64_t number, int64_t memory_limit, int fd) {
-  struct reporter reporter = {.fd = fd, .memory_limit = memory_limit};
   struct outcome outcome = {.result = {.val_accuracy = NAN, .val_loss = NAN, .train_loss = NAN}};
+  struct reporter reporter = {
+      .search = search, .number = number, .outcome = &outcome, .fd = fd, .memory_limit = memory_limit};
+  outcome.ended = STUDY_COMPLETE;
   outcome.compile_seconds = outcome.result.images_per_second = NAN;
   for (int m = 0; m < METRIC_NUM; m++)
     outcome.metric[m] = NAN;
@@ -272,9 +365,14 @@ void evaluate_trial(struct search *search, int64_t number, int64_t memory_limit,
                            "cache_hits", outcome.cache_hits, "cache_misses", outcome.cache_misses, "steps",
                            (json_int_t)r->steps, "peak_bytes", (json_int_t)usage.ru_maxrss * 1024);
   for (int m = 0; m < METRIC_NUM; m++)
-    if (isfinite(outcome.metric[m]))
-      json_object_set_new(line, study_metrics[m].name, real_or_null(outcome.metric[m]));
+    if (isfinite(outcome.metric[m])) json_object_set_new(line, study_metrics[m].name, real_or_null(outcome.metric[m]));
   if (status != ANAS_OK) json_object_set_new(line, "message", json_string(anas_error_message()));
+  if (status == ANAS_OK && outcome.ended != STUDY_COMPLETE) {
+    json_object_set_new(line, "status", json_string(outcome.ended == STUDY_PAUSED ? "paused" : "pruned"));
+    json_object_set_new(line, "message", json_string(outcome.reason));
+    printf("%s\n", outcome.reason);
+    fflush(stdout);
+  }
   send_line(fd, line);
   _exit(0); // no destructors: the process owns nothing that outlives it
 }

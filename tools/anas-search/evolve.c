@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The search: proposes candidates in order, keeps the workers busy, records every end in the study.
 #include "tools/anas-search/measure.h"
+#include "tools/anas-search/pruners/pruner.h"
+#include "tools/anas-search/target.h"
 
 #include "dialect/context.h"
 #include "runtime/support/file.h"
@@ -25,7 +27,8 @@ static double wall_clock(void) {
 
 int64_t search_visible(const struct search_options *options, int64_t number) {
   if (options->synchronous) return number / options->synchronous * options->synchronous;
-  int64_t visible = number - (options->in_flight ? options->in_flight : options->workers) + 1;
+  int64_t ahead = (options->workers - 1) * pruner_overtaking(options);
+  int64_t visible = number - (options->in_flight ? options->in_flight - 1 : ahead);
   return visible > 0 ? visible : 0;
 }
 
@@ -144,6 +147,8 @@ struct run {
   struct table *table;
   struct crew crew;
   int64_t waiting; // trials that nobody works on, where no other process claims them
+  struct paused paused;
+  struct target *target;
   int64_t *front;
   int64_t num_front;
   int64_t all_ended; // every trial below has ended
@@ -159,8 +164,9 @@ static bool may_propose(struct run *run) {
   const struct search *search = run->search;
   while (run->all_ended < search->num_trials && study_state_ended(search->trials[run->all_ended].state))
     run->all_ended++;
-  return search->num_trials < search->options.trials &&
-         run->all_ended >= search_visible(&search->options, search->num_trials);
+  int64_t visible = search_visible(&search->options, search->num_trials);
+  return search->num_trials < search->options.trials && run->all_ended >= visible &&
+         !target_met(run->target, search, visible);
 }
 
 static anas_status add_one(struct run *run) {
@@ -174,14 +180,42 @@ static anas_status add_one(struct run *run) {
   return ANAS_OK;
 }
 
+static anas_status on_verdict(void *data, int64_t number) {
+  struct run *run = data;
+  struct search *search = run->search;
+  if (search->trials[number].state == STUDY_WAITING) {
+    run->waiting++;
+    return ANAS_OK;
+  }
+  char *path = study_trial_path(study_path(search->study), number, "checkpoint.safetensors");
+  unlink(path); // simulated trials have none
+  free(path);
+  table_trial_ended(run->table, &search->trials[number]);
+  return ANAS_OK;
+}
+
+// A trial has reached a rung, or passed it: the log keeps the order.
+static anas_status arrive(struct run *run, int64_t number) {
+  struct study_trial *trial = &run->search->trials[number];
+  bool new = pruner_arrive(run->search, trial);
+  if (trial->state == STUDY_PAUSED) paused_add(&run->paused, number); // written with the verdict
+  return new && trial->state != STUDY_PAUSED ? study_put_curve(run->search->study, trial) : ANAS_OK;
+}
+
 // Others may be waiting: whatever may be decided is. Alone, only what can be started.
 static anas_status fill_workers(struct run *run) {
-  bool shared = study_shared(run->search->study), claimed = true;
+  bool shared = study_shared(run->search->study), claimed = true, settled;
   while (shared && !out_of_budget(run) && may_propose(run))
     ANAS_RETURN_IF_ERROR(add_one(run));
+  ANAS_RETURN_IF_ERROR(paused_settle(&run->paused, run->search, on_verdict, run, &settled));
   while (claimed && run->crew.num_running < run->crew.size && !out_of_budget(run)) {
     if (!shared && !run->waiting) {
-      if (!may_propose(run)) break;
+      if (!may_propose(run)) {
+        // The generation may have become complete with a trial that could not even start.
+        ANAS_RETURN_IF_ERROR(paused_settle(&run->paused, run->search, on_verdict, run, &settled));
+        if (settled) continue;
+        break;
+      }
       ANAS_RETURN_IF_ERROR(add_one(run));
       continue;
     }
@@ -219,8 +253,10 @@ static anas_status update_front(struct run *run, int64_t number) {
 
 static anas_status on_end(void *data, int64_t number) {
   struct run *run = data;
-  if (study_state_ended(run->search->trials[number].state)) return update_front(run, number);
-  run->waiting++; // it was interrupted
+  enum study_state state = run->search->trials[number].state;
+  ANAS_RETURN_IF_ERROR(arrive(run, number));
+  if (study_state_ended(state)) return update_front(run, number);
+  if (state != STUDY_PAUSED) run->waiting++; // it was interrupted
   return ANAS_OK;
 }
 
@@ -230,6 +266,8 @@ static anas_status take_end(struct run *run, int64_t number) {
   ANAS_RETURN_IF_ERROR(study_find(search->study, number, &ended));
   study_trial_deinit(&search->trials[number]);
   search->trials[number] = ended;
+  ANAS_RETURN_IF_ERROR(study_load_curves(search->study, &search->trials[number], 1));
+  ANAS_RETURN_IF_ERROR(arrive(run, number));
   if (!study_state_ended(ended.state)) return ANAS_OK;
   table_trial_ended(run->table, &search->trials[number]);
   return update_front(run, number);
@@ -246,7 +284,9 @@ static anas_status follow(struct run *run) {
     while (at < count && unfinished[at] < i)
       at++;
     bool done = at == count || unfinished[at] != i;
-    if (done && !study_state_ended(search->trials[i].state) && !crew_runs(&run->crew, i)) status = take_end(run, i);
+    enum study_state known = search->trials[i].state;
+    if (done && !study_state_ended(known) && known != STUDY_PAUSED && !crew_runs(&run->crew, i))
+      status = take_end(run, i);
   }
   free(unfinished);
   run->followed = anas_now();
@@ -264,11 +304,20 @@ static anas_status check_seed(const struct search *search) {
                    study_name(search->study), (long long)trial->number);
 }
 
+// Whether a trial has neither ended nor pauses: those that pause now do so until the search goes on.
+static bool anyone_works(const struct run *run) {
+  for (int64_t i = run->all_ended; i < run->search->num_trials; i++) {
+    enum study_state state = run->search->trials[i].state;
+    if (!study_state_ended(state) && state != STUDY_PAUSED) return true;
+  }
+  return false;
+}
+
 static bool all_done(struct run *run) {
   if (run->crew.num_running) return false;
   if (!study_shared(run->search->study) || crew_stop_requests()) return true;
   bool more = may_propose(run) && !out_of_budget(run);
-  return !more && run->all_ended == run->search->num_trials;
+  return !more && !anyone_works(run);
 }
 
 static anas_status loop(struct run *run) {
@@ -290,16 +339,20 @@ static anas_status loop(struct run *run) {
   }
 }
 
-static void take_stock(struct run *run) {
+static anas_status take_stock(struct run *run) {
   const struct search *search = run->search;
-  for (int64_t i = 0; i < search->num_trials; i++)
-    run->waiting += !study_state_ended(search->trials[i].state);
+  for (int64_t i = 0; i < search->num_trials; i++) {
+    enum study_state state = search->trials[i].state;
+    ANAS_RETURN_IF_ERROR(arrive(run, i)); // a driver may have died before it wrote that
+    run->waiting += !study_state_ended(state) && state != STUDY_PAUSED;
+  }
   run->front = front_of(&search->options, search->trials, search->num_trials, &run->num_front);
-  if (!run->waiting) return;
+  if (!run->waiting) return ANAS_OK;
   char text[128];
   snprintf(text, sizeof text, "%lld unfinished trial%s of the last run start%s again", (long long)run->waiting,
            run->waiting == 1 ? "" : "s", run->waiting == 1 ? "s" : "");
   table_message(run->table, text);
+  return ANAS_OK;
 }
 
 // For workers on other machines.
@@ -311,8 +364,9 @@ static anas_status run_search(struct search *search) {
   crew_handle_signals(1);
   struct run run = {.search = search, .table = table_create(search), .started = anas_now()};
   crew_init(&run.crew, search, run.table);
-  take_stock(&run);
-  anas_status status = search_announce(search, "running");
+  anas_status status = target_create(search->options.target, &run.target);
+  if (status == ANAS_OK) status = take_stock(&run);
+  if (status == ANAS_OK) status = search_announce(search, "running");
   if (status == ANAS_OK) status = loop(&run);
   // Workers on other machines end with the search, not with a driver that will be back.
   if (status == ANAS_OK) status = search_announce(search, crew_stop_requests() ? "stopped" : "ended");
@@ -327,7 +381,9 @@ static anas_status run_search(struct search *search) {
         anas_strbuf_addf(&text, "architectures: %s/front/*.mlir\n", study_store(search->study));
       else
         anas_strbuf_addf(&text, "architectures: anas-search show '%s' TRIAL\n", study_name(search->study));
-      if (search->num_trials < search->options.trials)
+      if (target_met(run.target, search, search->num_trials))
+        anas_strbuf_addf(&text, "target met: %s\n", search->options.target);
+      else if (search->num_trials < search->options.trials || run.paused.count || run.waiting > 0)
         anas_strbuf_addf(&text, "%lld of %lld trials done; go on with: anas-search --study %s --resume\n",
                          (long long)search->num_trials, (long long)search->options.trials, study_name(search->study));
     }
@@ -338,6 +394,8 @@ static anas_status run_search(struct search *search) {
   }
   free(reason);
   free(run.front);
+  free(run.paused.numbers);
+  target_destroy(run.target);
   crew_deinit(&run.crew);
   return status;
 }

@@ -50,6 +50,7 @@ struct parser {
   const char *what, *text, *at;
   struct expression *out;
   int depth;
+  bool trained; // metrics after training exist
 };
 
 // The text with a mark under the column of 'where'.
@@ -127,7 +128,7 @@ static anas_status parse_metric(struct parser *p) {
     const char *name = study_metrics[m].name;
     anas_nearest_offer(&nearest, name);
     if (strlen(name) != size || strncmp(name, start, size)) continue;
-    if (study_metrics[m].known == METRIC_AFTER_TRAINING) {
+    if (study_metrics[m].known == METRIC_AFTER_TRAINING && !p->trained) {
       char *message = anas_format("%s is only known after training; make it an --objective", name);
       anas_status status = error_at(p, start, message);
       free(message);
@@ -255,10 +256,11 @@ static anas_status parse_or(struct parser *p, enum type *out) {
   return parse_chain(p, operators, parse_and, CONDITION, out);
 }
 
-anas_status expression_parse(const char *what, const char *text, struct expression **out) {
+static anas_status parse(const char *what, const char *text, bool trained, struct expression **out) {
   struct expression *expression = anas_alloc(sizeof *expression);
   *expression = (struct expression){.text = anas_strdup(text)};
-  struct parser p = {.what = what, .text = expression->text, .at = expression->text, .out = expression};
+  struct parser p = {
+      .what = what, .text = expression->text, .at = expression->text, .out = expression, .trained = trained};
   enum type type;
   anas_status status = parse_or(&p, &type);
   skip_blanks(&p);
@@ -269,6 +271,14 @@ anas_status expression_parse(const char *what, const char *text, struct expressi
   else
     expression_destroy(expression);
   return status;
+}
+
+anas_status expression_parse(const char *what, const char *text, struct expression **out) {
+  return parse(what, text, false, out);
+}
+
+anas_status expression_parse_trained(const char *what, const char *text, struct expression **out) {
+  return parse(what, text, true, out);
 }
 
 void expression_destroy(struct expression *expression) {

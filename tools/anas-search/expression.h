@@ -15,6 +15,8 @@ struct expression;
 
 // ANAS_INVALID with the column and the nearest name; the text must be a condition. what: of messages, "--constraint".
 anas_status expression_parse(const char *what, const char *text, struct expression **out);
+// Likewise, of a trained trial: all metrics are known.
+anas_status expression_parse_trained(const char *what, const char *text, struct expression **out);
 void expression_destroy(struct expression *expression);
 const char *expression_text(const struct expression *expression);
 // Whether a metric occurs, of the trial or (seed) of the seed model.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // replay: makes every decision of a study again, from its options, its seed model and the results before each decision,
 // and compares candidates byte by byte. Nothing is trained.
-#include "tools/anas-search/search.h"
+#include "tools/anas-search/pruners/pruner.h"
 
 #include "dialect/context.h"
 #include "runtime/support/file.h"
@@ -24,7 +24,7 @@ struct replay {
   struct search search;
   const char *path, *output;
   int64_t only, count; // trials of the study
-  int64_t checked, differ;
+  int64_t checked, verdicts, differ;
 };
 
 static anas_status parse(int argc, char **argv, struct replay *out) {
@@ -81,6 +81,18 @@ static anas_status write_candidate(const struct replay *replay, int64_t number, 
   return status;
 }
 
+// What was decided about the trial at its rungs.
+static void replay_verdicts(struct replay *replay, const struct study_trial *trial) {
+  for (int p = 0; p < trial->num_points; p++) {
+    const struct study_point *point = &trial->curve[p];
+    if (!point->rung || point->verdict == VERDICT_NONE) continue;
+    replay->verdicts++;
+    if (pruner_again(&replay->search, trial, point) == point->verdict) continue;
+    printf("trial %lld: another decision at the rung of %g epochs\n", (long long)trial->number, point->epochs);
+    replay->differ++;
+  }
+}
+
 static anas_status replay_trial(struct replay *replay, int64_t number) {
   struct search *search = &replay->search;
   char *decision;
@@ -98,6 +110,7 @@ static anas_status replay_trial(struct replay *replay, int64_t number) {
       printf("trial %lld: %s\n", (long long)number, what);
       replay->differ++;
     }
+    replay_verdicts(replay, trial);
     replay->checked++;
     if (replay->output && proposal.model) status = write_candidate(replay, number, &text);
   }
@@ -117,6 +130,7 @@ static anas_status run(int argc, char **argv, struct replay *replay) {
   if (replay->output) ANAS_RETURN_IF_ERROR(anas_make_directories(replay->output));
   for (int64_t i = 0; i < replay->count; i++)
     if (replay->only < 0 || i == replay->only) ANAS_RETURN_IF_ERROR(replay_trial(replay, i));
+  if (replay->verdicts) printf("%lld decisions at rungs made again\n", (long long)replay->verdicts);
   printf("%lld trial%s decided again: %lld differ%s\n", (long long)replay->checked, replay->checked == 1 ? "" : "s",
          (long long)replay->differ, replay->differ == 1 ? "s" : "");
   return ANAS_OK;

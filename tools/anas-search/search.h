@@ -43,10 +43,13 @@ struct search_options {
   uint64_t seed;
   double learning_rate, momentum, weight_decay, warmup_epochs, min_accuracy; // min_accuracy < 0: from the seed trials
   double time_limit, trial_timeout;                                          // seconds; 0: none
-  char *preset, *targeted, *ageing; // targeted: "on" or "off"; ageing: a name of anas_ageing_names
-  int64_t population, sample;       // of the strategies that have one
-  int64_t generations_to_live;      // 0: no ageing
-  char *mutation_text;              // settings of mutations; after parsing, the effective ones
+  char *pruner, *target;              // pruners/pruner.h; a condition (expression.h), null: none
+  int64_t reduction_factor, patience; // patience: epochs; 0: none
+  double min_epochs;                  // of the first rung; 0: the pruner's default
+  char *preset, *targeted, *ageing;   // targeted: "on" or "off"; ageing: a name of anas_ageing_names
+  int64_t population, sample;         // of the strategies that have one
+  int64_t generations_to_live;        // 0: no ageing
+  char *mutation_text;                // settings of mutations; after parsing, the effective ones
   struct anas_mutation_options mutation;
   int64_t latency_batch;
   bool inherit_weights;
@@ -147,7 +150,8 @@ struct search {
   struct anas_model **models; // by number; the last ones used are in memory
   int64_t num_trials;
   size_t capacity_trials, capacity_models;
-  int64_t *index; // architectures by hash: number + 1, 0 where free (propose.c)
+  struct pruner_log *arrivals; // at rungs, in order (pruners/decide.c); null until needed
+  int64_t *index;              // architectures by hash: number + 1, 0 where free (propose.c)
   size_t capacity_index;
   int64_t num_indexed;
   struct decision_cost *decisions; // of this process

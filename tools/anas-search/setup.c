@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Opening a search: the seed model, the data it fits, a new study or an existing one.
-#include "tools/anas-search/search.h"
+#include "tools/anas-search/pruners/pruner.h"
 
 #include "dialect/context.h"
 #include "dialect/zoo.h"
@@ -182,6 +182,7 @@ anas_status search_read_study(struct search *search) {
   free(seed_text);
   ANAS_RETURN_IF_ERROR(status);
   ANAS_RETURN_IF_ERROR(study_load(search->study, 0, &search->trials, &search->num_trials));
+  ANAS_RETURN_IF_ERROR(study_load_curves(search->study, search->trials, search->num_trials));
   search->capacity_trials = search->capacity_models = (size_t)search->num_trials;
   search->models = anas_calloc((size_t)search->num_trials, sizeof *search->models);
   return ANAS_OK;
@@ -214,6 +215,7 @@ void search_deinit(struct search *search) {
   if (search->memory) search->strategy->forget(search->memory);
   free(search->models);
   free(search->index);
+  pruner_log_deinit(search);
   free(search->decisions);
   study_trials_free(search->trials, search->num_trials);
   anas_model_destroy(search->seed);

@@ -236,6 +236,28 @@ static anas_status show_output(const struct view *view) {
   return ANAS_OK;
 }
 
+static void print_curve(const struct study_trial *t) {
+  static const char *const remarks[] = {[VERDICT_NONE] = "", [VERDICT_ON] = "  goes on", [VERDICT_STOP] = "  stopped"};
+  if (t->num_points) printf("learning curve     epochs   steps  accuracy    loss\n");
+  for (int i = 0; i < t->num_points; i++) {
+    const struct study_point *p = &t->curve[i];
+    printf("%25.4g %7lld  %8.4f  %6.4f%s\n", p->epochs, (long long)p->steps, p->accuracy, p->loss,
+           p->rung && p->verdict == VERDICT_NONE ? "  rung" : remarks[p->verdict]);
+  }
+}
+
+static json_t *curve_json(const struct study_trial *t) {
+  json_t *list = json_array();
+  for (int i = 0; i < t->num_points; i++) {
+    const struct study_point *p = &t->curve[i];
+    json_array_append_new(list,
+                          json_pack("{s:f, s:I, s:o, s:o, s:b}", "epochs", p->epochs, "steps", (json_int_t)p->steps,
+                                    "accuracy", isfinite(p->accuracy) ? json_real(p->accuracy) : json_null(), "loss",
+                                    isfinite(p->loss) ? json_real(p->loss) : json_null(), "rung", (int)p->rung));
+  }
+  return list;
+}
+
 static anas_status show_trial(struct view *view) {
   if (view->number < 0) return anas_fail(ANAS_INVALID, "which trial? anas-search show STUDY TRIAL");
   if (view->number >= view->count)
@@ -243,11 +265,13 @@ static anas_status show_trial(struct view *view) {
                      (long long)view->count - 1, (long long)view->number);
   if (view->output) return show_output(view);
   const struct study_trial *t = &view->trials[view->number];
+  ANAS_RETURN_IF_ERROR(study_load_curves(view->study, &view->trials[view->number], 1));
   char *decision;
   ANAS_RETURN_IF_ERROR(study_decision(view->study, view->number, &decision));
   char *text = t->hash ? read_trial_file(view, "candidate.mlir") : NULL;
   if (view->json) {
     json_t *object = trial_json(t);
+    json_object_set_new(object, "curve", curve_json(t));
     json_object_set_new(object, "decision", decision ? json_loads(decision, 0, NULL) : json_null());
     json_object_set_new(object, "architecture", text ? json_string(text) : json_null());
     print_json(object);
@@ -259,6 +283,7 @@ static anas_status show_trial(struct view *view) {
     if (isfinite(t->train_loss)) printf("%-18s %.6g\n", "train_loss", t->train_loss);
     if (isfinite(t->compile_seconds)) printf("%-18s %.3f s\n", "compile", t->compile_seconds);
     if (t->peak_bytes) printf("%-18s %.1f MiB\n", "peak memory", (double)t->peak_bytes / (1 << 20));
+    print_curve(t);
     print_time("started", t->started);
     print_time("finished", t->finished);
     if (t->attempts > 1) printf("%-18s %lld\n", "started times", (long long)t->attempts);

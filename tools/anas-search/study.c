@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 static const char *const state_names[STUDY_NUM_STATES] = {
-    "WAITING", "RUNNING", "COMPLETE", "DIVERGED", "TIMEOUT", "OOM", "CRASHED", "INTERRUPTED", "INVALID", "DUPLICATE",
+    "WAITING", "RUNNING",     "COMPLETE", "DIVERGED",  "TIMEOUT", "OOM",
+    "CRASHED", "INTERRUPTED", "INVALID",  "DUPLICATE", "PAUSED",  "PRUNED",
 };
 
 const char *study_state_name(enum study_state state) {
@@ -23,7 +24,7 @@ const char *study_state_name(enum study_state state) {
 }
 
 bool study_state_ended(enum study_state state) {
-  return state != STUDY_WAITING && state != STUDY_RUNNING && state != STUDY_INTERRUPTED;
+  return state != STUDY_WAITING && state != STUDY_RUNNING && state != STUDY_INTERRUPTED && state != STUDY_PAUSED;
 }
 
 void study_trial_init(struct study_trial *trial) {
@@ -39,6 +40,7 @@ void study_trial_deinit(struct study_trial *trial) {
   free(trial->description);
   free(trial->hash);
   free(trial->owner);
+  free(trial->curve);
 }
 
 void study_trials_free(struct study_trial *trials, int64_t count) {
@@ -234,6 +236,7 @@ static anas_status fill(struct study *study, void *data) {
   const struct new_study *settings = data;
   ANAS_RETURN_IF_ERROR(create_tables(study));
   ANAS_RETURN_IF_ERROR(create_artefacts(study));
+  ANAS_RETURN_IF_ERROR(study_create_curves(study));
   ANAS_RETURN_IF_ERROR(study_set(study, "options", settings->options_json));
   ANAS_RETURN_IF_ERROR(study_set(study, "seed-model", settings->seed_text));
   ANAS_RETURN_IF_ERROR(study_set(study, "anas-version", ANAS_VERSION));
@@ -279,6 +282,7 @@ static anas_status migrate(struct study *study, void *data) {
   else if (study->version < 4)
     ANAS_RETURN_IF_ERROR(add_column(study, "artefacts", "content", study->engine->blob));
   if (study->version < 4) ANAS_RETURN_IF_ERROR(execute(study, unfinished_index));
+  if (study->version < 5) ANAS_RETURN_IF_ERROR(study_create_curves(study));
   for (int i = 0; i < NUM_COLUMNS; i++) {
     if (has[i]) continue;
     struct column column = column_at(i);

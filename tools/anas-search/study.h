@@ -14,8 +14,8 @@
 
 // A writer brings older versions up to date: 1 had no artefacts; since 3, columns of trials are found by name, and
 // metrics that a study does not know yet get their column without a new version.
-// Since 4 trials wait to be claimed, by an owner, for the length of a lease.
-#define STUDY_SCHEMA 4
+// Since 4 trials wait to be claimed, by an owner, for the length of a lease. Since 5 there are learning curves.
+#define STUDY_SCHEMA 5
 
 enum study_state {
   STUDY_WAITING = 0, // for somebody to claim it
@@ -28,6 +28,8 @@ enum study_state {
   STUDY_INTERRUPTED, // stopped from outside; runs again on resume
   STUDY_INVALID,     // no valid child was found, or the candidate was refused by the compiler
   STUDY_DUPLICATE,   // every child found was known already
+  STUDY_PAUSED,      // at a rung, until it is decided whether it waits again or is PRUNED
+  STUDY_PRUNED,      // --pruner or --patience stopped it before its budget was spent
   STUDY_NUM_STATES
 };
 const char *study_state_name(enum study_state state); // "RUNNING", ...
@@ -64,6 +66,17 @@ struct study_metric_info {
 extern const struct study_metric_info study_metrics[METRIC_NUM]; // metrics.c
 int study_metric_find(const char *name);                         // -1 if unknown
 
+enum study_verdict { VERDICT_NONE = 0, VERDICT_ON, VERDICT_STOP };
+// A point of a learning curve; of rungs also what was decided there, and on what (pruners/pruner.h).
+struct study_point {
+  int64_t steps; // trained so far
+  double epochs;
+  double accuracy, loss; // validation
+  bool rung;
+  enum study_verdict verdict;
+  int64_t arrival, compared; // -1: none
+};
+
 struct study_trial {
   int64_t number, parent; // parent -1: a seed
   enum study_state state;
@@ -77,6 +90,9 @@ struct study_trial {
   char *owner;                         // who claimed it last; owned
   double lease;                        // until when it is theirs, seconds since 1970; NaN: as long as they live
   int64_t lost;                        // leases that ran out
+  struct study_point *curve;           // ascending; owned; not read with the trial
+  int num_points;
+  size_t capacity_points;
 };
 void study_trial_init(struct study_trial *trial);
 void study_trial_deinit(struct study_trial *trial);
@@ -144,6 +160,13 @@ anas_status study_decision(struct study *study, int64_t number, char **out); // 
 // All trials from a number on, in order; *out is malloc'ed, entries to be deinit'ed.
 anas_status study_load(struct study *study, int64_t first, struct study_trial **out, int64_t *out_count);
 anas_status study_find(struct study *study, int64_t number, struct study_trial *out); // to be deinit'ed
+
+// ---- learning curves (study_curves.c)
+
+// The points of a trial, in place of those at the same steps; nothing of a curve that is only the trial's end.
+anas_status study_put_curve(struct study *study, const struct study_trial *trial);
+// Reads those of count trials with consecutive numbers, in place of the ones they have.
+anas_status study_load_curves(struct study *study, struct study_trial *trials, int64_t count);
 
 // ---- claims (study_claims.c)
 

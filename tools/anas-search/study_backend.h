@@ -68,7 +68,7 @@ struct study_engine {
 
 extern const struct study_engine study_sqlite, study_postgres;
 
-#define STUDY_UNFINISHED "'WAITING', 'RUNNING', 'INTERRUPTED'" // states, for SQL: what study_state_ended denies
+#define STUDY_UNFINISHED "'WAITING', 'RUNNING', 'INTERRUPTED'" // states, for SQL: somebody works on it, or may
 
 struct study {
   const struct study_engine *engine;
@@ -100,7 +100,8 @@ anas_status study_read_trial(const struct study *study, const struct study_value
 #define STUDY_MAX_VALUES 64 // number and columns of a trial, and a few more
 int study_trial_values(const struct study_trial *trial, struct study_value out[STUDY_MAX_VALUES]); // for study->update
 
-anas_status study_files_open(struct study *study); // study_files.c
+anas_status study_create_curves(struct study *study); // the table; study_curves.c
+anas_status study_files_open(struct study *study);    // study_files.c
 void study_files_close(struct study *study);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A trial runs in a forked process of its own group with limits on memory and time, so that a crash, a hang or a leak
 // ends one trial. Results come back as JSON lines through a pipe; everything printed goes to output.txt.
-#include "tools/anas-search/search.h"
+#include "tools/anas-search/pruners/pruner.h"
 
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
@@ -121,6 +121,7 @@ static void take_result(const json_t *object, struct study_trial *trial) {
   } states[] = {
       {"ok", STUDY_COMPLETE},     {"diverged", STUDY_DIVERGED},   {"no-memory", STUDY_OOM},
       {"invalid", STUDY_INVALID}, {"unsupported", STUDY_INVALID}, {"internal", STUDY_CRASHED},
+      {"paused", STUDY_PAUSED},   {"pruned", STUDY_PRUNED},
   };
   const char *status = json_string_value(json_object_get(object, "status"));
   trial->state = STUDY_CRASHED;
@@ -150,6 +151,12 @@ static void take_line(struct trial_process *process, const char *line, struct st
     process->loss = number_of(object, "loss");
     double accuracy = number_of(object, "val_accuracy");
     if (!isnan(accuracy)) process->val_accuracy = accuracy;
+  } else if (event && !strcmp(event, "point")) {
+    struct study_point *point = curve_point(trial, integer_of(object, "steps"));
+    point->epochs = number_of(object, "epochs");
+    point->accuracy = number_of(object, "accuracy");
+    point->loss = number_of(object, "loss");
+    point->rung = json_is_true(json_object_get(object, "rung"));
   } else if (event && !strcmp(event, "result")) {
     take_result(object, trial);
   }

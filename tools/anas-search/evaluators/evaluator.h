@@ -4,7 +4,7 @@
 #define ANAS_TOOLS_ANAS_SEARCH_EVALUATOR_H
 
 #include "runtime/trainer.h"
-#include "tools/anas-search/search.h"
+#include "tools/anas-search/pruners/pruner.h"
 
 struct reporter; // takes progress to the driver
 struct outcome {
@@ -12,6 +12,8 @@ struct outcome {
   double metric[METRIC_NUM]; // those measured before training
   double compile_seconds;
   int cache_hits, cache_misses; // kernel functions
+  enum study_state ended;       // STUDY_COMPLETE, or PAUSED or PRUNED at the stop that was reported last
+  char *reason;                 // of these
 };
 
 struct evaluator {
@@ -29,7 +31,11 @@ extern const struct evaluator evaluator_simulated, evaluator_table;
 anas_status evaluator_find(const char *option, const struct evaluator **out_evaluator, const char **out_argument);
 void evaluator_help(struct anas_strbuf *out);
 
-// Reports the end of epoch 'epoch' with what the outcome holds so far (evaluate.c).
-void report_epoch(struct reporter *reporter, const struct search *search, int64_t epoch, const struct outcome *outcome);
+// Evaluators that make results up have this many steps an epoch.
+#define STEPS_AN_EPOCH 100
+// Reports one of pruner_stops with what the outcome holds so far. False: the trial ends there (evaluate.c).
+bool report_stop(struct reporter *reporter, const struct pruner_stop *stop);
+// Epochs after which the trial goes on, of an earlier process; 0: from the start.
+double epochs_done(const struct study_trial *trial);
 
 #endif

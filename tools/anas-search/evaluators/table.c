@@ -129,7 +129,13 @@ static anas_status evaluate(const struct search *search, int64_t number, const c
   free(table.text);
   ANAS_RETURN_IF_ERROR(status);
   if (seconds > 0) usleep((useconds_t)(fmin(seconds, 1e6) * 1e6));
-  report_epoch(reporter, search, search->options.epochs, out);
+  int count;
+  struct pruner_stop *stops = pruner_stops(&search->options, number, &count);
+  double done = epochs_done(&search->trials[number]);
+  bool on = true;
+  for (int i = 0; i < count && on; i++)
+    if (stops[i].epochs > done) on = report_stop(reporter, &stops[i]);
+  free(stops);
   return ANAS_OK;
 }
 
