@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-#define LOCK_SECONDS 5.0 // a driver that was killed may still be connected
+#define LOCK_SECONDS 2.0 // a driver that was killed may still be connected
 
 struct database {
   struct study_database base;
@@ -42,18 +42,13 @@ static bool is_location(const char *location) {
 
 // ---- statements
 
-// libpq's messages end in a line break, and may have more than one line.
-static char *one_line(const char *text) {
-  char *line = anas_strdup(text && *text ? text : "no answer");
-  for (size_t n = strlen(line); n && isspace((unsigned char)line[n - 1]); n--)
-    line[n - 1] = 0;
-  for (char *c = line; *c; c++)
-    if (*c == '\n') *c = ' ';
-  return line;
+// The first line of libpq's messages says what happened; the others guess why.
+static char *first_line(const char *text) {
+  return text && *text ? anas_format("%.*s", (int)strcspn(text, "\n"), text) : anas_strdup("no answer");
 }
 
 static anas_status fail(struct database *database, anas_status status, const char *doing, const char *text) {
-  char *line = one_line(text);
+  char *line = first_line(text);
   anas_fail(status, "%s '%s': %s", doing, database->place, line);
   free(line);
   return status;

@@ -255,6 +255,7 @@ static void classify(struct search *search, struct trial_process *process, int w
   if (reported && (sign == SIGKILL || (!sign && !WEXITSTATUS(wait_status)))) return; // a result is a result
   const char *limit_name = options->memory_limit ? "--memory-limit" : "this machine's share of a worker";
   double limit_mib = (double)process->memory_limit / (1 << 20);
+  bool outside = sign == SIGKILL || sign == SIGTERM; // SIGTERM: a job scheduler ends all processes of a job
   if (process->interrupted) {
     set_end(trial, STUDY_INTERRUPTED, anas_strdup("stopped from outside"));
   } else if (process->over_memory) {
@@ -266,11 +267,13 @@ static void classify(struct search *search, struct trial_process *process, int w
     set_end(trial, STUDY_TIMEOUT, anas_format("longer than --trial-timeout (%g s)", options->trial_timeout));
   } else if (sign && output_says_out_of_memory(search, trial->number)) {
     set_end(trial, STUDY_OOM, anas_format("an allocation failed under %s (%.0f MiB)", limit_name, limit_mib));
-  } else if (sign == SIGKILL && ++trial->kills < MAX_KILLS) {
-    set_end(trial, STUDY_INTERRUPTED, anas_strdup("killed by signal 9 (Killed) from outside; it starts again"));
-  } else if (sign == SIGKILL) {
+  } else if (outside && ++trial->kills < MAX_KILLS) {
+    set_end(trial, STUDY_INTERRUPTED,
+            anas_format("killed by signal %d (%s) from outside; it starts again", sign, strsignal(sign)));
+  } else if (outside) {
     set_end(trial, STUDY_CRASHED,
-            anas_strdup("killed by signal 9 (Killed) from outside; perhaps the system ran out of memory"));
+            anas_format("killed by signal %d (%s) from outside; perhaps the system ran out of memory", sign,
+                        strsignal(sign)));
   } else if (sign) {
     set_end(trial, STUDY_CRASHED, anas_format("killed by signal %d (%s); see output.txt", sign, strsignal(sign)));
   } else if (!reported) {
