@@ -207,14 +207,22 @@ void anas_code_vector_store(struct anas_code *code, MlirValue value, MlirValue f
   anas_code_op(code, "vector.maskedstore", 4, operands, (MlirType){0}, 0, NULL);
 }
 
-void anas_code_prefetch(struct anas_code *code, MlirValue flat, struct anas_address a, bool write) {
+static void prefetch(struct anas_code *code, MlirValue flat, struct anas_address a, bool write, int locality) {
   MlirValue operands[] = {flat, anas_address_value(code, a)};
   MlirNamedAttribute attributes[] = {
       anas_code_attribute(code, "isWrite", mlirBoolAttrGet(code->context, write)),
-      anas_code_attribute(code, "localityHint", mlirIntegerAttrGet(code->i32, write ? 3 : 2)),
+      anas_code_attribute(code, "localityHint", mlirIntegerAttrGet(code->i32, locality)),
       anas_code_attribute(code, "isDataCache", mlirBoolAttrGet(code->context, true)),
   };
   anas_code_op(code, "memref.prefetch", 2, operands, (MlirType){0}, 3, attributes);
+}
+
+void anas_code_prefetch(struct anas_code *code, MlirValue flat, struct anas_address a, bool write) {
+  prefetch(code, flat, a, write, write ? 3 : 2);
+}
+
+void anas_code_prefetch_near(struct anas_code *code, MlirValue flat, struct anas_address a) {
+  prefetch(code, flat, a, false, 3);
 }
 
 MlirValue anas_code_broadcast(struct anas_code *code, MlirValue scalar, int lanes) {

@@ -7,7 +7,10 @@
 
 #define MAX_TILE 64
 #define MAX_PREFETCHES 256
-#define MAX_RUN 256 // steps for which rows are asked for at once
+#define NEAR_BYTES 32768  // of a panel of B that stays in the first cache
+#define PANEL_AHEAD 16    // steps
+#define MIN_PANEL_TILE 12 // products a step that leave room for asking
+#define MAX_RUN 256       // steps for which rows are asked for at once
 
 struct anas_place anas_emitter_move(const struct anas_emitter *e, struct anas_place place, int loop, MlirValue iv,
                                     int64_t scale) {
@@ -98,6 +101,29 @@ static void fill_line(struct anas_emitter *e) {
   anas_code_end(code, &scope, 0, NULL);
 }
 
+// Steps of the reduction in the loops k[level..] of one block.
+static int64_t block_steps(const struct anas_contraction *plan, int level) {
+  int64_t steps = 1;
+  for (int i = level; i < plan->num_k; i++)
+    steps *= i == plan->k_split ? plan->k_block : plan->nest->extent[plan->k[i]];
+  return steps;
+}
+
+// A panel of B that the first cache cannot hold beside A comes from the second one again for every tile of rows, step
+// by step.
+static void prefetch_panel(struct anas_emitter *e, struct anas_place place, int rows) {
+  const struct anas_contraction *plan = e->plan;
+  int64_t width = (int64_t)e->vectors * plan->lanes;
+  if (plan->num_k <= plan->stream || plan->spread >= 0 || rows * e->vectors < MIN_PANEL_TILE ||
+      plan->nest->operand[plan->b].stride[plan->k[plan->num_k - 1]] != width ||
+      block_steps(plan, plan->k_split) * width * (int64_t)sizeof(float) <= NEAR_BYTES)
+    return;
+  for (int v = 0; v < e->vectors; v++)
+    if (begins_line(e, v))
+      anas_code_prefetch_near(e->code, e->flat[plan->b],
+                              anas_address_offset(place.b, PANEL_AHEAD * width + (int64_t)v * plan->lanes));
+}
+
 static void emit_products(struct anas_emitter *e, struct anas_place place, int rows, const int64_t *row_a,
                           MlirValue *accumulator) {
   struct anas_code *code = e->code;
@@ -108,6 +134,7 @@ static void emit_products(struct anas_emitter *e, struct anas_place place, int r
     struct anas_address at = anas_address_offset(place.b, vector_offset(e, plan->b, v));
     b[v] = anas_code_vector_load(code, e->flat[plan->b], at, type, active(e, v));
   }
+  prefetch_panel(e, place, rows);
   if (plan->stream && plan->fetch_parts == 0) prefetch_stream(e, place, rows, row_a);
   if (!mlirValueIsNull(e->fill_limit)) fill_line(e);
   for (int r = 0; r < rows; r++) {
@@ -118,14 +145,6 @@ static void emit_products(struct anas_emitter *e, struct anas_place place, int r
       *sum = anas_code_fma(code, vector, b[v], *sum);
     }
   }
-}
-
-// Steps of the reduction in the loops k[level..] of one block.
-static int64_t block_steps(const struct anas_contraction *plan, int level) {
-  int64_t steps = 1;
-  for (int i = level; i < plan->num_k; i++)
-    steps *= i == plan->k_split ? plan->k_block : plan->nest->extent[plan->k[i]];
-  return steps;
 }
 
 // Reduction loops k[level..] of one block.

@@ -125,6 +125,8 @@ void anas_code_vector_store(struct anas_code *code, MlirValue value, MlirValue f
 // Fetches the line of an element, which need not exist: to be written soon, or (into the second-level cache) to be
 // read.
 void anas_code_prefetch(struct anas_code *code, MlirValue flat, struct anas_address a, bool write);
+// The same into the first-level cache, to be read within some hundred cycles.
+void anas_code_prefetch_near(struct anas_code *code, MlirValue flat, struct anas_address a);
 MlirValue anas_code_broadcast(struct anas_code *code, MlirValue scalar, int lanes);
 MlirValue anas_code_fma(struct anas_code *code, MlirValue a, MlirValue b, MlirValue c);
 
