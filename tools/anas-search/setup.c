@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 double search_standardised(const struct search_objective *objective, const struct study_trial *trial) {
   double value = trial->metric[objective->metric];
@@ -64,7 +65,7 @@ const struct anas_model *search_model(struct search *search, int64_t number) {
   struct anas_model *model = NULL;
   anas_status status = study_fetch(search->study, number, "candidate.mlir");
   if (status == ANAS_OK) status = read_model_file(search->context, path, &model);
-  study_discard(search->study, number);
+  if (study_stored(search->study)) unlink(path); // not the folder: somebody may start from weights in it
   free(path);
   if (status != ANAS_OK) return NULL;
   search_keep_model(search, number, model);

@@ -76,6 +76,7 @@ struct study {
   char *location;  // as the user gave it
   char *name;      // the same for messages
   char *directory; // where files of trials are worked on
+  int scratch;     // holds the lock of scratch space; 0: none
   bool stored;     // they are kept elsewhere: see study_files.c
   char *store;     // a directory of all machines; null: the database
   int version;     // of the schema

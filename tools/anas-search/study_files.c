@@ -7,12 +7,19 @@
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SCRATCH_PREFIX "anas-search-"
 
 bool study_stored(const struct study *study) {
   return study->stored;
@@ -27,6 +34,25 @@ static void remove_tree(const char *path) {
   nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+#define STALE_SECONDS 60 // a new one is not locked yet
+
+// Scratch space of processes that were killed: nobody holds its lock.
+static void remove_stale(const char *temporary) {
+  DIR *directory = opendir(temporary);
+  for (struct dirent *entry; directory && (entry = readdir(directory));) {
+    if (strncmp(entry->d_name, SCRATCH_PREFIX, strlen(SCRATCH_PREFIX)) != 0) continue;
+    char *path = anas_format("%s/%s", temporary, entry->d_name);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat info;
+    if (fd >= 0 && !fstat(fd, &info) && info.st_uid == geteuid() && time(NULL) - info.st_mtime > STALE_SECONDS &&
+        !flock(fd, LOCK_EX | LOCK_NB))
+      remove_tree(path);
+    if (fd >= 0) close(fd);
+    free(path);
+  }
+  if (directory) closedir(directory);
+}
+
 anas_status study_files_open(struct study *study) {
   study->stored = study->engine->shared;
   if (!study->stored) {
@@ -34,13 +60,17 @@ anas_status study_files_open(struct study *study) {
     return ANAS_OK;
   }
   const char *temporary = getenv("TMPDIR");
-  char *path = anas_format("%s/anas-search-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+  if (!temporary || !*temporary) temporary = "/tmp";
+  remove_stale(temporary);
+  char *path = anas_format("%s/" SCRATCH_PREFIX "XXXXXX", temporary);
   if (!mkdtemp(path)) {
     anas_status status = anas_fail(ANAS_IO, "cannot create scratch space '%s': %s", path, strerror(errno));
     free(path);
     return status;
   }
   study->directory = path;
+  study->scratch = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (study->scratch >= 0) flock(study->scratch, LOCK_EX | LOCK_NB);
   return study_get(study, "artefacts", &study->store);
 }
 
@@ -59,6 +89,7 @@ anas_status study_keep_files_in(struct study *study, const char *directory) {
 
 void study_files_close(struct study *study) {
   if (study->stored && study->directory) remove_tree(study->directory);
+  if (study->scratch > 0) close(study->scratch);
   free(study->directory);
   free(study->store);
 }
