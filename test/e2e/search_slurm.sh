@@ -118,7 +118,7 @@ job=
 cat worker?.txt | grep -q "trial $trial: the lease ran out and another worker has it" || fail "the thawed worker did not say that it was late"
 test -n "$cancelled" || fail "no worker was running to be cancelled"
 grep -q CANCELLED "worker$cancelled.txt"
-test "$(sql 'select count(*), count(distinct number) from anas.ends')" = '32|32' || fail "trials that ended more than once, or never"
-test "$(sql "select count(*) from anas.trials where state = 'COMPLETE'")" = 32
+counts '32|32' 'select count(*), count(distinct number) from anas.ends'
+counts 32 "select count(*) from anas.trials where state = 'COMPLETE'"
 same_as_alone
-anas-search fsck "$uri" | grep -q '32 trials, 64 files; 0 problems$'
+says '32 trials, 64 files; 0 problems$' anas-search fsck "$uri"

@@ -160,10 +160,16 @@ static bool out_of_budget(const struct run *run) {
   return crew_stop_requests() || (o->time_limit > 0 && anas_now() - run->started > o->time_limit);
 }
 
-static bool may_propose(struct run *run) {
+static bool all_have_ended(struct run *run) {
   const struct search *search = run->search;
   while (run->all_ended < search->num_trials && study_state_ended(search->trials[run->all_ended].state))
     run->all_ended++;
+  return run->all_ended == search->num_trials;
+}
+
+static bool may_propose(struct run *run) {
+  const struct search *search = run->search;
+  all_have_ended(run);
   int64_t visible = search_visible(&search->options, search->num_trials);
   return search->num_trials < search->options.trials && run->all_ended >= visible &&
          !target_met(run->target, search, visible);
@@ -383,7 +389,7 @@ static anas_status run_search(struct search *search) {
         anas_strbuf_addf(&text, "architectures: anas-search show '%s' TRIAL\n", study_name(search->study));
       if (target_met(run.target, search, search->num_trials))
         anas_strbuf_addf(&text, "target met: %s\n", search->options.target);
-      else if (search->num_trials < search->options.trials || run.paused.count || run.waiting > 0)
+      else if (search->num_trials < search->options.trials || !all_have_ended(&run))
         anas_strbuf_addf(&text, "%lld of %lld trials done; go on with: anas-search --study %s --resume\n",
                          (long long)search->num_trials, (long long)search->options.trials, study_name(search->study));
     }
