@@ -49,8 +49,10 @@ static anas_status emit_nest(struct anas_code *code, const struct anas_cpu_nest 
 static struct anas_cpu_algorithm choose_algorithm(const struct anas_cpu_nest *nest,
                                                   const struct anas_cpu_target *target) {
   struct anas_cpu_algorithm algorithm = {.num_parts = 1, .emit = emit_nest};
-  if (target->winograd == ANAS_WINOGRAD_OFF) return algorithm;
-  if (!anas_cpu_winograd(nest, target, &algorithm)) anas_cpu_winograd_filter(nest, target, &algorithm);
+  if (target->bf16 == ANAS_BF16_ALWAYS && anas_cpu_bf16(nest, target, &algorithm)) return algorithm;
+  bool winograd = target->winograd != ANAS_WINOGRAD_OFF &&
+                  (anas_cpu_winograd(nest, target, &algorithm) || anas_cpu_winograd_filter(nest, target, &algorithm));
+  if (!winograd) anas_cpu_bf16(nest, target, &algorithm);
   return algorithm;
 }
 

@@ -142,7 +142,8 @@ static void emit_products(struct anas_emitter *e, struct anas_place place, int r
     MlirValue vector = anas_code_broadcast(code, scalar, plan->lanes);
     for (int v = 0; v < e->vectors; v++) {
       MlirValue *sum = &accumulator[r * e->vectors + v];
-      *sum = anas_code_fma(code, vector, b[v], *sum);
+      *sum = plan->nest->pairs ? anas_code_multiply_pairs(code, vector, b[v], *sum)
+                               : anas_code_fma(code, vector, b[v], *sum);
     }
   }
 }

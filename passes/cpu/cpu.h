@@ -11,6 +11,10 @@
 // (tests).
 enum anas_winograd { ANAS_WINOGRAD_OFF, ANAS_WINOGRAD_AUTO, ANAS_WINOGRAD_ALWAYS };
 
+// Contractions on operands rounded to bf16, with sums in f32: nowhere, where it is expected to be faster, wherever it
+// is possible.
+enum anas_bf16 { ANAS_BF16_OFF, ANAS_BF16_AUTO, ANAS_BF16_ALWAYS };
+
 // How a contraction is to be computed where it is not what the cost model says: what --tune varies. Zero: the model's.
 struct anas_cpu_choice {
   int vectors;         // of a register tile
@@ -24,7 +28,9 @@ struct anas_cpu_target {
   const char *cpu, *features; // LLVM names; owned by whoever filled them
   int lanes;                  // f32 lanes of a vector register: 16, 8 or 4
   int registers;              // vector registers: 32 or 16
+  double bf16_speed;          // multiplications of bf16 (AVX512_BF16), as a multiple of those of f32; 0: none
   enum anas_winograd winograd;
+  enum anas_bf16 bf16;
   struct anas_cpu_choice choice;
 };
 // Describes the host, or the named processor.
@@ -32,6 +38,9 @@ anas_status anas_cpu_target_init(const char *cpu, struct anas_cpu_target *out);
 // Value of a tool's option for a processor: "native" (the host, *out is null) or a name for anas_cpu_target_init. runs:
 // this machine shall run the code, which it must have the vectors for. Errors start with the option's name.
 anas_status anas_cpu_parse(const char *option, const char *text, bool runs, const char **out);
+// Value of a tool's option for the precision of contractions: "f32", "bf16" or "bf16-always", null: f32.
+// ANAS_UNSUPPORTED names the processor and what it lacks.
+anas_status anas_cpu_target_set_precision(struct anas_cpu_target *target, const char *precision);
 void anas_cpu_target_deinit(struct anas_cpu_target *target);
 
 // Rewrites the body of every kernel function of the module (private, attribute anas.kernel) from linalg to vector, scf

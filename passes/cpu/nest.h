@@ -41,6 +41,7 @@ struct anas_cpu_nest {
   int num_operands, num_in;     // inputs first
   struct anas_cpu_operand operand[ANAS_CPU_OPERANDS];
   MlirBlock body;
+  bool pairs; // of a contraction: the elements of its inputs are pairs of bf16 (bf16.h)
 };
 
 // Reads the linalg.fill ops and the linalg.generic of a kernel function.
@@ -129,6 +130,8 @@ void anas_code_prefetch(struct anas_code *code, MlirValue flat, struct anas_addr
 void anas_code_prefetch_near(struct anas_code *code, MlirValue flat, struct anas_address a);
 MlirValue anas_code_broadcast(struct anas_code *code, MlirValue scalar, int lanes);
 MlirValue anas_code_fma(struct anas_code *code, MlirValue a, MlirValue b, MlirValue c);
+// sum + a.first * b.first + a.second * b.second, where the elements of a and b are pairs of bf16.
+MlirValue anas_code_multiply_pairs(struct anas_code *code, MlirValue a, MlirValue b, MlirValue sum);
 
 // for iv = lower to upper step `step` iter_args(inits): the scope's body becomes the current block. Iteration
 // arguments are anas_code_iter(scope, i); anas_code_end yields and returns to the parent block.
@@ -187,6 +190,11 @@ bool anas_cpu_winograd(const struct anas_cpu_nest *nest, const struct anas_cpu_t
 // False unless the nest is the filter gradient of a convolution that Winograd's algorithm makes faster on the target.
 bool anas_cpu_winograd_filter(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
                               struct anas_cpu_algorithm *out);
+// False unless the nest is a contraction that is faster on operands rounded to bf16, and the target allows that.
+bool anas_cpu_bf16(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target,
+                   struct anas_cpu_algorithm *out);
+// Cycles of a thread that a contraction is expected to take at full speed without Winograd's algorithm.
+double anas_cpu_direct_cycles(const struct anas_cpu_nest *nest, const struct anas_cpu_target *target);
 // True and code emitted if the nest is a contraction this emitter tiles; false and nothing emitted otherwise.
 bool anas_cpu_contraction(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
                           struct anas_cpu_range *out);

@@ -26,7 +26,8 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
   ANAS_RETURN_IF_ERROR(anas_cpu_parse("cpu", cpu, false, &cpu));
   ANAS_RETURN_IF_ERROR(anas_cpu_target_init(cpu, &target));
   if (!anas_option_bool(options, "winograd")) target.winograd = ANAS_WINOGRAD_OFF;
-  anas_status status = anas_cpu_codegen(module, &target);
+  anas_status status = anas_cpu_target_set_precision(&target, anas_option_string(options, "precision"));
+  if (status == ANAS_OK) status = anas_cpu_codegen(module, &target);
   if (status == ANAS_OK) status = anas_cpu_to_llvm(module);
   anas_cpu_target_deinit(&target);
   return status;
@@ -38,7 +39,10 @@ static const struct anas_pass_option pass_options[] = {
     {"winograd", ANAS_OPTION_BOOL, "true", "3x3 convolutions by Winograd's algorithm where it is faster"},
     {"reference", ANAS_OPTION_BOOL, "false", "stock loop lowering of the same kernel functions, slow, for comparison"},
     {"chip", ANAS_OPTION_STRING, "sm_90", "target=cuda: sm_80, sm_86, sm_89, sm_90 or sm_100"},
-    {"precision", ANAS_OPTION_STRING, "f32", "target=cuda: f32, or tf32 for contractions on tensor cores"},
+    {"precision", ANAS_OPTION_STRING, "f32",
+     "of the operands of contractions: f32; bf16 where that is faster, or bf16-always (needs AVX512_BF16); "
+     "target=cuda: tf32 on tensor "
+     "cores"},
     {"stage", ANAS_OPTION_STRING, "nvvm", "target=cuda: how far to lower each gpu.module: gpu, nvvm or ptx"},
     {NULL, ANAS_OPTION_STRING, NULL, NULL},
 };

@@ -201,7 +201,7 @@ bool anas_winograd_filter_plan(const struct anas_cpu_nest *nest, const struct an
   struct anas_winograd_filter small = large;
   double large_cycles = choose_blocks(&large, 4, target->lanes), small_cycles = choose_blocks(&small, 2, target->lanes);
   *out = small_cycles < large_cycles ? small : large;
-  return fmin(small_cycles, large_cycles) < (always ? INFINITY : macs / (2 * target->lanes * DIRECT_RATE));
+  return fmin(small_cycles, large_cycles) < (always ? INFINITY : anas_cpu_direct_cycles(nest, target) / DIRECT_RATE);
 }
 
 // ---- as an algorithm of the code generator

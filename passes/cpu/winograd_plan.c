@@ -217,7 +217,8 @@ bool anas_winograd_plan(const struct anas_cpu_nest *nest, const struct anas_cpu_
                         struct anas_winograd_plan *out) {
   struct anas_winograd_plan plan = {.lanes = target->lanes, .rows = anas_winograd_rows(target)};
   if (!anas_winograd_conv_read(nest, target->lanes, &plan.conv)) return false;
-  double macs = (double)anas_cpu_nest_iterations(nest), limit = GAIN * macs / (2.0 * target->lanes * DIRECT_RATE);
+  double macs = (double)anas_cpu_nest_iterations(nest),
+         limit = GAIN * anas_cpu_direct_cycles(nest, target) / DIRECT_RATE;
   bool always = target->winograd == ANAS_WINOGRAD_ALWAYS;
   if (macs < MIN_MACS && !always) return false;
   struct anas_winograd_plan small = plan, large = plan;

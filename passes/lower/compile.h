@@ -37,11 +37,12 @@ anas_status anas_compile_report_write(const struct anas_compile_report *report, 
 struct anas_compile_options {
   int64_t batch;
   double momentum, weight_decay;
-  bool infer_only;   // no training: nothing but @infer is compiled, and the parameter buffer has no momenta
-  const char *cpu;   // LLVM processor name, null: the host
-  bool no_winograd;  // 3x3 convolutions by direct sums everywhere
-  bool reference;    // stock loop lowering instead of our kernels (slow, for tests)
-  const char *cache; // object cache directory; null: the default place
+  bool infer_only;       // no training: nothing but @infer is compiled, and the parameter buffer has no momenta
+  const char *cpu;       // LLVM processor name, null: the host
+  const char *precision; // of the operands of contractions: "f32", "bf16", "bf16-always"; null: f32
+  bool no_winograd;      // 3x3 convolutions by direct sums everywhere
+  bool reference;        // stock loop lowering instead of our kernels (slow, for tests)
+  const char *cache;     // object cache directory; null: the default place
   bool no_cache;
   int threads; // compile threads; 0: all processors
   bool tune;   // measure alternative plans of contractions and keep the fastest in the cache; see passes/lower/tune.h

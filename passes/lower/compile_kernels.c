@@ -131,8 +131,9 @@ static void set_key(struct anas_unit *unit, const struct anas_cpu_target *target
   unsigned major, minor, patch;
   LLVMGetVersion(&major, &minor, &patch);
   char setting[96];
-  int length = snprintf(setting, sizeof setting, "%s llvm-%u.%u.%u %d/%d winograd %d%s", CODEGEN_VERSION, major, minor,
-                        patch, target->lanes, target->registers, target->winograd, reference ? " reference" : "");
+  int length =
+      snprintf(setting, sizeof setting, "%s llvm-%u.%u.%u %d/%d winograd %d bf16 %d%s", CODEGEN_VERSION, major, minor,
+               patch, target->lanes, target->registers, target->winograd, target->bf16, reference ? " reference" : "");
   const char *parts[] = {unit->text, setting, target->cpu, target->features};
   const size_t sizes[] = {unit->size, (size_t)length, strlen(target->cpu), strlen(target->features)};
   anas_cache_key(parts, sizes, 4, unit->key);
@@ -233,12 +234,18 @@ anas_status anas_compile_kernels(MlirModule module, const struct anas_compile_op
   struct anas_cpu_target target;
   ANAS_RETURN_IF_ERROR(anas_cpu_target_init(options->cpu, &target));
   if (options->no_winograd) target.winograd = ANAS_WINOGRAD_OFF;
+  anas_status status = anas_cpu_target_set_precision(&target, options->precision);
   struct anas_program_image image = {0};
   struct anas_unit *units = NULL;
   int num_units = 0;
   struct anas_cache *cache = NULL;
   struct anas_compile_report report = {0};
-  anas_status status = ANAS_OK;
+  if (status == ANAS_OK && target.bf16 && options->reference)
+    status = anas_fail(ANAS_INVALID, "precision bf16 is about our kernels, not about stock lowering");
+  if (status != ANAS_OK) {
+    anas_cpu_target_deinit(&target);
+    return status;
+  }
   if (!options->no_cache) status = anas_cache_open(options->cache, 0, &cache);
   // The default place may be out of reach (no home directory, read-only); only a directory asked for must work.
   if (status != ANAS_OK && !options->cache) status = ANAS_OK;

@@ -16,12 +16,17 @@ struct cpu_fixture {
   MlirContext context;
   struct anas_cpu_target targets[3];
   int num_targets;
-  int num_cut; // kernels whose parts were run by kernel_check
+  bool bf16;      // contractions of operands rounded to bf16, see cpu_set_up_bf16
+  int num_paired; // kernels computed like that
+  int num_cut;    // kernels whose parts were run by kernel_check
 };
 extern struct cpu_fixture cpu;
 
 // Set-up and tear-down of a group of tests.
 int cpu_set_up(void **state);
+// Contractions round their operands to bf16 wherever they can, with 4, 8 and 16 lanes; kernels are compared with the
+// stock lowering in double precision on rounded operands. No targets if this machine has not the instructions.
+int cpu_set_up_bf16(void **state);
 int cpu_tear_down(void **state);
 
 // Emitted code for every target, whole, in pieces and part by part, against the stock lowering on random operands;

@@ -193,10 +193,18 @@ static int set_up(void **state) {
   return failed;
 }
 
+static int tear_down_bf16(void **state) {
+  // Only products whose reductions are odd in neighbours of both operands, or overlap, stay in f32.
+  bool failed = cpu.num_targets > 0 && cpu.num_paired < 150 * cpu.num_targets;
+  printf("# %d of the kernels multiply pairs of bf16\n", cpu.num_paired);
+  return cpu_tear_down(state) || failed;
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(matrix_products),    cmocka_unit_test(attention_products),   cmocka_unit_test(conv_forward),
       cmocka_unit_test(conv_backward_data), cmocka_unit_test(conv_backward_filter), cmocka_unit_test(streams),
   };
-  return cmocka_run_group_tests(tests, set_up, cpu_tear_down);
+  return cmocka_run_group_tests(tests, set_up, cpu_tear_down) +
+         cmocka_run_group_tests(tests, cpu_set_up_bf16, tear_down_bf16);
 }

@@ -21,6 +21,7 @@ struct options {
   int64_t height, width, channels, classes; // 0: what the network of the zoo is usually built for
   int64_t batch, threads;                   // threads 0: the team's own size
   const char *cpu;                          // null: the host
+  const char *precision;                    // null: f32
   bool no_cache, no_winograd, tune;
   // kernels
   const char *filter;

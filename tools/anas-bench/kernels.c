@@ -21,21 +21,23 @@
 
 // ---- alternatives
 
-enum { OURS, DIRECT, CHOSEN, PRODUCT, NUM_SIDES }; // CHOSEN: if it is another primitive of oneDNN than DIRECT
+// OURS in f32, and with --precision bf16 also in that. CHOSEN: if it is another primitive of oneDNN than DIRECT.
+enum { OURS, OURS_BF16, DIRECT, CHOSEN, PRODUCT, NUM_SIDES };
 
 struct contest {
   const struct options *options;
   double peak;
   char *evict; // memory to walk over before every run; null: caches stay as they are
   // Second index of everything: [0] one thread, [1] all.
-  struct anas_program *program;
+  struct anas_program *program[2];      // of OURS and OURS_BF16
   struct dnnl_conv *conv[NUM_SIDES][2]; // of DIRECT and CHOSEN
   struct blas_product *product[2];
   struct samples seconds[NUM_SIDES][2], packing[2];
 };
 
 static bool takes_part(const struct contest *contest, int side) {
-  return side == OURS || contest->conv[side][0] || (side == PRODUCT && contest->product[0]);
+  return side == OURS || (side == OURS_BF16 && contest->program[side]) || contest->conv[side][0] ||
+         (side == PRODUCT && contest->product[0]);
 }
 
 static bool is_packing(const struct anas_kernel *kernel) {
@@ -43,19 +45,20 @@ static bool is_packing(const struct anas_kernel *kernel) {
 }
 
 // Seconds of the computing kernel functions; operands are packed in the same run, but oneDNN's come packed.
-static void run_ours(struct contest *contest, int team) {
-  const struct anas_program_image *info = anas_program_info(contest->program);
+static void run_ours(struct contest *contest, int side, int team) {
+  struct anas_program *program = contest->program[side];
+  const struct anas_program_image *info = anas_program_info(program);
   double computing = 0, packing = 0, seconds;
   int64_t calls;
-  anas_program_profile(contest->program, true);
-  anas_program_train_step(contest->program);
+  anas_program_profile(program, true);
+  anas_program_train_step(program);
   for (int k = 0; k < info->num_kernels; k++) {
-    anas_program_profile_get(contest->program, k, &seconds, &calls);
+    anas_program_profile_get(program, k, &seconds, &calls);
     *(is_packing(&info->kernels[k]) ? &packing : &computing) += seconds;
   }
-  anas_program_profile(contest->program, false);
-  samples_add(&contest->seconds[OURS][team], computing);
-  samples_add(&contest->packing[team], packing);
+  anas_program_profile(program, false);
+  samples_add(&contest->seconds[side][team], computing);
+  if (side == OURS) samples_add(&contest->packing[team], packing);
 }
 
 static void run_side(struct contest *contest, int side, int team) {
@@ -64,7 +67,8 @@ static void run_side(struct contest *contest, int side, int team) {
       contest->evict[i]++;
   double (*now)(void) = team ? anas_now : anas_thread_time, start = now();
   switch (side) {
-  case OURS: run_ours(contest, team); return;
+  case OURS:
+  case OURS_BF16: run_ours(contest, side, team); return;
   case PRODUCT: blas_product_run(contest->product[team]); break;
   default: dnnl_conv_run(contest->conv[side][team]);
   }
@@ -99,11 +103,12 @@ static void compete(struct contest *contest) {
 
 // ---- one layer
 
-static anas_status compile_layer(const struct layer *layer, const struct options *options, MlirContext context,
-                                 struct anas_program **out) {
+static anas_status compile_layer(const struct layer *layer, const struct options *options, const char *precision,
+                                 MlirContext context, struct anas_program **out) {
   MlirModule module;
   struct anas_program_image image;
   struct anas_compile_options compile = options_compile(options);
+  compile.precision = precision;
   ANAS_RETURN_IF_ERROR(anas_parse(context, layer->program, strlen(layer->program), layer->name, &module));
   anas_status status = anas_lower_to_kernels(module);
   if (status == ANAS_OK) status = anas_compile_kernels(module, &compile, &image);
@@ -146,7 +151,7 @@ static json_t *plans(const struct anas_program *program) {
 }
 
 static void report_layer(const struct layer *layer, struct contest *contest, struct group *group) {
-  static const char *const names[NUM_SIDES] = {"ours", "onednn_direct", "onednn_chosen", "openblas"};
+  static const char *const names[NUM_SIDES] = {"ours", "ours_bf16", "onednn_direct", "onednn_chosen", "openblas"};
   double seconds[NUM_SIDES][2], rival[2] = {0}, best[2] = {0};
   json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:i, s:f}", "bench", "layer", "kind", layer->kind, "layer",
                            layer->name, "model", layer->model, "uses", layer->uses, "gflop", layer->flops / 1e9);
@@ -154,7 +159,7 @@ static void report_layer(const struct layer *layer, struct contest *contest, str
     if (!takes_part(contest, side)) continue;
     for (int team = 0; team < 2; team++) {
       double median = seconds[side][team] = samples_median(&contest->seconds[side][team]);
-      if (side == OURS) continue;
+      if (side == OURS || side == OURS_BF16) continue;
       if (side != CHOSEN) rival[team] = median;
       if (!(best[team] > 0) || median < best[team]) best[team] = median;
     }
@@ -166,6 +171,9 @@ static void report_layer(const struct layer *layer, struct contest *contest, str
       json_object_set_new(speed, "packing_ms", json_real(samples_median(&contest->packing[1]) * 1e3));
       json_object_set_new(speed, "plans", plans(contest->program));
       group->peak_sum += peak;
+    } else if (side == OURS_BF16) {
+      json_object_set_new(line, "ratio_bf16_1", json_real(seconds[OURS][0] / seconds[side][0]));
+      json_object_set_new(line, "ratio_bf16", json_real(seconds[OURS][1] / seconds[side][1]));
     } else if (side != PRODUCT) {
       json_object_set_new(speed, "implementation", json_string(dnnl_conv_implementation(contest->conv[side][0])));
     }
@@ -216,15 +224,24 @@ static void close_peers(struct contest *contest) {
   }
 }
 
+static void close_programs(struct contest *contest) {
+  for (int side = OURS; side <= OURS_BF16; side++) {
+    anas_program_destroy(contest->program[side]);
+    contest->program[side] = NULL;
+  }
+}
+
 static anas_status bench_layer(const struct layer *layer, struct contest *contest, MlirContext context,
                                struct group *group) {
-  ANAS_RETURN_IF_ERROR(compile_layer(layer, contest->options, context, &contest->program));
+  const char *precision = contest->options->precision;
+  ANAS_RETURN_IF_ERROR(compile_layer(layer, contest->options, NULL, context, &contest->program[OURS]));
+  if (precision && strcmp(precision, "f32") != 0)
+    ANAS_RETURN_IF_ERROR(compile_layer(layer, contest->options, precision, context, &contest->program[OURS_BF16]));
   open_peers(layer, contest);
   compete(contest);
   report_layer(layer, contest, group);
   close_peers(contest);
-  anas_program_destroy(contest->program);
-  contest->program = NULL;
+  close_programs(contest);
   return ANAS_OK;
 }
 
@@ -287,7 +304,7 @@ static anas_status bench_layers(const struct options *options, MlirContext conte
     status =
         anas_fail(ANAS_NOT_FOUND, "none of the %d layers has '%s' in its kind or name", layers.count, options->filter);
   report_groups(groups, num_groups);
-  anas_program_destroy(contest.program);
+  close_programs(&contest);
   huge_free(contest.evict);
   free(groups);
   layers_deinit(&layers);

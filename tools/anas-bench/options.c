@@ -32,6 +32,8 @@ static const char help[] =
     "\n"
     "Compilation and machine:\n"
     "  --cpu NAME           generate code for this LLVM processor, e.g. x86-64-v3 (default: native)\n"
+    "  --precision NAME     of the operands of contractions: f32 (default), bf16 where that is faster, or\n"
+    "                       bf16-always; kernels measures f32 beside it\n"
     "  --threads N          threads (default: $ANAS_NUM_THREADS or all processors)\n"
     "  --no-cache           compile everything, keep nothing (cache: $ANAS_CACHE_DIR)\n"
     "  --no-winograd        3x3 convolutions by direct sums everywhere\n"
@@ -71,6 +73,7 @@ enum {
   CLASSES,
   BATCH,
   CPU,
+  PRECISION,
   THREADS,
   NO_CACHE,
   NO_WINOGRAD,
@@ -94,6 +97,7 @@ static const struct option flags[] = {
     {"classes", required_argument, NULL, CLASSES},
     {"batch", required_argument, NULL, BATCH},
     {"cpu", required_argument, NULL, CPU},
+    {"precision", required_argument, NULL, PRECISION},
     {"threads", required_argument, NULL, THREADS},
     {"no-cache", no_argument, NULL, NO_CACHE},
     {"no-winograd", no_argument, NULL, NO_WINOGRAD},
@@ -149,12 +153,22 @@ static anas_status parse_input(const char *text, struct options *o) {
   return ANAS_OK;
 }
 
+static anas_status parse_precision(const char *text, struct options *o) {
+  struct anas_cpu_target target;
+  ANAS_RETURN_IF_ERROR(anas_cpu_target_init(NULL, &target));
+  anas_status status = anas_cpu_target_set_precision(&target, text);
+  anas_cpu_target_deinit(&target);
+  o->precision = text;
+  return status == ANAS_OK ? status : anas_fail_context(status, "--precision: ");
+}
+
 static anas_status parse_flag(int flag, const char *text, struct options *o) {
   switch (flag) {
   case INPUT: return parse_input(text, o);
   case CLASSES: return anas_parse_int("--classes", text, 1, INT32_MAX, &o->classes);
   case BATCH: return anas_parse_int("--batch", text, 1, 65536, &o->batch);
   case CPU: return anas_cpu_parse("--cpu", text, true, &o->cpu);
+  case PRECISION: return parse_precision(text, o);
   case THREADS: return anas_parse_int("--threads", text, 1, 1024, &o->threads);
   case NO_CACHE: o->no_cache = true; return ANAS_OK;
   case NO_WINOGRAD: o->no_winograd = true; return ANAS_OK;
@@ -226,6 +240,7 @@ struct anas_compile_options options_compile(const struct options *options) {
       .momentum = 0.9,
       .weight_decay = 1e-4,
       .cpu = options->cpu,
+      .precision = options->precision,
       .no_cache = options->no_cache,
       .no_winograd = options->no_winograd,
       .tune = options->tune,

@@ -51,6 +51,7 @@ static anas_status compile_host(const struct session *session, MlirModule module
       .momentum = options->momentum,
       .weight_decay = options->weight_decay,
       .cpu = options->compile_cpu,
+      .precision = options->precision,
       .reference = options->reference,
       .no_winograd = options->no_winograd,
       .no_cache = options->no_cache,

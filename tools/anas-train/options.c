@@ -45,7 +45,9 @@ static const char help[] =
     "Compilation and machine:\n"
     "  --device NAME        cpu (default), cuda: an NVIDIA GPU, through its driver, or ptxsim: the code of\n"
     "                       cuda, interpreted here; slow, reports races and bad accesses\n"
-    "  --precision NAME     cuda and ptxsim: f32 (default), or tf32 for contractions on tensor cores\n"
+    "  --precision NAME     of the operands of convolutions and products: f32 (default); cpu: bf16 where that is\n"
+    "                       faster, bf16-always wherever it is possible (processors with AVX512_BF16); cuda\n"
+    "                       and ptxsim: tf32 on tensor cores\n"
     "  --cpu NAME           generate code for this LLVM processor, e.g. x86-64-v3 (default: native)\n"
     "  --threads N          threads of the step (default: $ANAS_NUM_THREADS or all processors)\n"
     "  --no-winograd        3x3 convolutions by direct sums everywhere: slower, smaller rounding errors\n"
@@ -188,6 +190,17 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
   }
 }
 
+// Before anything is read or compiled.
+static anas_status check_precision(const struct options *o) {
+  struct anas_cpu_target target;
+  ANAS_RETURN_IF_ERROR(anas_cpu_target_init(o->compile_cpu, &target));
+  anas_status status = anas_cpu_target_set_precision(&target, o->precision);
+  if (status == ANAS_OK && target.bf16 && o->reference)
+    status = anas_fail(ANAS_INVALID, "bf16 is about our kernels, not about --reference");
+  anas_cpu_target_deinit(&target);
+  return status == ANAS_OK ? status : anas_fail_context(status, "--precision: ");
+}
+
 static anas_status check(const struct options *o) {
   if (!o->model) return anas_fail(ANAS_INVALID, "no model given; see anas-train --help");
   if (!o->dataset)
@@ -204,7 +217,7 @@ static anas_status check(const struct options *o) {
     return anas_fail(ANAS_INVALID, "--tune keeps its results in the cache of our kernels: not with --%s",
                      o->no_cache ? "no-cache" : "reference");
   if (o->on_device && o->memory_limit) return anas_fail(ANAS_UNSUPPORTED, "--memory-limit is about --device cpu");
-  if (o->precision && !o->on_device) return anas_fail(ANAS_INVALID, "--precision is about --device cuda and ptxsim");
+  if (o->precision && !o->on_device) ANAS_RETURN_IF_ERROR(check_precision(o));
   if (o->eval_only && !o->weights) return anas_fail(ANAS_INVALID, "--eval-only needs --weights FILE");
   if (o->resume && !o->save) return anas_fail(ANAS_INVALID, "--resume needs --save FILE, the file to continue from");
   return ANAS_OK;

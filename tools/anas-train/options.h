@@ -13,7 +13,7 @@ struct options {
   const char *weights;     // --weights: start from, or evaluate, these
   const char *save;        // --save
   const char *compile_cpu; // --cpu
-  const char *precision;   // --precision, of a device
+  const char *precision;   // --precision
   bool compile_report;     // --compile-report
   const char *report_path; // its file, null: standard output
   bool tune;               // --tune
