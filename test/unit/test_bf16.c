@@ -24,7 +24,7 @@
 
 #define BATCH 8
 #define CLASSES 5
-#define STEPS 10
+#define STEPS 5
 // bf16 has 8 bits: a product is off by up to 2^-8, and errors of sums average out.
 #define ANGLE 1e-3     // 1 - cosine between gradients
 #define LENGTH 5e-3    // relative, of gradients
@@ -141,7 +141,6 @@ static void convolutions(void **state) {
   (void)state;
   if (!supported) skip();
   check("cnn", 16, 6);
-  check("resnet18-plain", 16, 20);
 }
 
 static void attention(void **state) {

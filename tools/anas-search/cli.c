@@ -83,6 +83,8 @@ static const struct flag training[] = {
      "no rung below X epochs, which may be a fraction of one (default 0: epochs/N^2; median: 1)"},
     {"patience", "N", INTEGER, AT(patience), 0, 1e9,
      "stop a trial whose accuracy has not risen for N epochs (default 0: never)"},
+    {"precision", "NAME", TEXT, AT(precision), 0, 0,
+     "of the operands of contractions: f32 (default), bf16 where that is faster, bf16-always"},
     {0},
 };
 static const struct flag budget[] = {
@@ -142,6 +144,7 @@ void search_options_defaults(struct search_options *out) {
       .keep_weights = anas_strdup("front"),
       .ageing = anas_strdup("impulse"),
       .cpu = anas_strdup("native"),
+      .precision = anas_strdup("f32"),
       .objectives = {{METRIC_ACCURACY, true}, {METRIC_PARAMS, false}},
       .num_objectives = 2,
       .trials = 50,
@@ -292,8 +295,19 @@ int search_ageing(const struct search_options *options) {
   return -1;
 }
 
+static anas_status check_precision(const struct search_options *options) {
+  struct anas_cpu_target target;
+  const char *cpu;
+  ANAS_RETURN_IF_ERROR(anas_cpu_parse("--cpu", options->cpu, true, &cpu));
+  ANAS_RETURN_IF_ERROR(anas_cpu_target_init(cpu, &target));
+  anas_status status = anas_cpu_target_set_precision(&target, options->precision);
+  anas_cpu_target_deinit(&target);
+  return status == ANAS_OK ? status : anas_fail_context(status, "--precision: ");
+}
+
 static anas_status validate(const struct search_options *options) {
   if (!options->study && !options->print_config) return anas_fail(ANAS_INVALID, "--study DIR is required");
+  ANAS_RETURN_IF_ERROR(check_precision(options));
   ANAS_RETURN_IF_ERROR(one_of("keep-weights", options->keep_weights, "front", "all", "none"));
   if (options->inherit_weights && !strcmp(options->keep_weights, "none"))
     return anas_fail(ANAS_INVALID, "--inherit-weights needs weights of parents: --keep-weights none drops them");

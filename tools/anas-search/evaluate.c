@@ -266,6 +266,7 @@ static anas_status train(struct search *search, int64_t number, MlirModule modul
   ANAS_RETURN_IF_ERROR(anas_cpu_parse("--cpu", o->cpu, true, &cpu)); // a study may have moved to another machine
   struct anas_compile_options compile = {
       .cpu = cpu,
+      .precision = o->precision,
       .no_winograd = o->no_winograd,
       .tune = o->tune,
       .report = o->compile_report ? &report : NULL,

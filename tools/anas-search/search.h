@@ -56,6 +56,7 @@ struct search_options {
   int64_t memory_limit; // bytes a trial; 0: the machine's share
   int64_t disk_limit;   // bytes a trial may write
   char *cpu;            // "native" or an LLVM name
+  char *precision;      // of contractions, see anas_cpu_target_set_precision
   // Not part of the study.
   char *study;
   bool no_winograd, resume, json, quiet, print_config, compile_report, tune;
