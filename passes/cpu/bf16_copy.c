@@ -20,7 +20,8 @@ static MlirValue round_vector(struct anas_code *code, MlirValue value, int lanes
   return anas_code_unary(code, "arith.truncf", value, bf16_vector(code, lanes));
 }
 
-// Pairs as elements of 32 bits: the second value is in the upper half. even: values of a vector of pairs in turn.
+// A vector of pairs, elements of 32 bits with the second value in the upper half: of a[i] and b[i], or of neighbours in
+// a and then in b.
 static MlirValue shuffle_pairs(struct anas_code *code, MlirValue a, MlirValue b, bool interleave) {
   int lanes = code->target->lanes;
   int64_t position[2 * MAX_LANES];
@@ -45,8 +46,7 @@ static void emit_neighbours(struct anas_code *code, MlirValue source, struct ana
   anas_code_vector_store(code, shuffle_pairs(code, a, b, false), scratch, to, (active + 1) / 2);
 }
 
-// Rows of neighbours, or blocks of one long row; `limit` values from `from` on, a constant `whole` number of vectors
-// and a rest.
+// A row of neighbours, or a block of a long one.
 static void emit_row(struct anas_code *code, MlirValue source, struct anas_address from, MlirValue scratch,
                      struct anas_address to, int64_t extent) {
   int64_t width = 2 * code->target->lanes, whole = extent - extent % width;
@@ -86,7 +86,8 @@ static void emit_block(struct anas_code *code, const struct anas_bf16_copy *copy
 
 // ---- pairs of rows
 
-// `active` lanes of two rows; second: whether there is one, null: yes.
+// `active` lanes of two rows, `next` elements apart (null: inner). missing: whether there is no second row; null: there
+// is one.
 static void emit_interleaved(struct anas_code *code, const struct anas_bf16_copy *copy, MlirValue source,
                              struct anas_address from, MlirValue next, MlirValue missing, MlirValue scratch,
                              struct anas_address to, int active) {
@@ -153,15 +154,14 @@ void anas_bf16_copy_emit(struct anas_code *code, const struct anas_bf16_copy *co
 // ---- products
 
 MlirValue anas_code_multiply_pairs(struct anas_code *code, MlirValue a, MlirValue b, MlirValue sum) {
-  static const char *const names[] = {"llvm.x86.avx512bf16.dpbf16ps.128", "llvm.x86.avx512bf16.dpbf16ps.256",
-                                      "llvm.x86.avx512bf16.dpbf16ps.512"};
+  static const char name_256[] = "llvm.x86.avx512bf16.dpbf16ps.256", name_512[] = "llvm.x86.avx512bf16.dpbf16ps.512";
   int lanes = code->target->lanes;
   MlirType pairs = bf16_vector(code, 2 * lanes);
   int32_t segments[] = {3, 0};
   MlirNamedAttribute attributes[] = {
       anas_code_attribute(
           code, "intrin",
-          mlirStringAttrGet(code->context, mlirStringRefCreateFromCString(names[lanes == 16 ? 2 : lanes == 8]))),
+          mlirStringAttrGet(code->context, mlirStringRefCreateFromCString(lanes == 16 ? name_512 : name_256))),
       anas_code_attribute(code, "op_bundle_sizes", mlirDenseI32ArrayGet(code->context, 0, NULL)),
       anas_code_attribute(code, "operandSegmentSizes", mlirDenseI32ArrayGet(code->context, 2, segments)),
   };

@@ -18,7 +18,7 @@ int cpu_set_up_bf16(void **state) {
   cpu.num_targets = 0;
   cpu.num_paired = 0;
   cpu.bf16 = true;
-  for (int lanes = 4; lanes <= 16; lanes *= 2) {
+  for (int lanes = 8; lanes <= 16; lanes *= 2) {
     struct anas_cpu_target *target = &cpu.targets[cpu.num_targets];
     if (anas_cpu_target_init(NULL, target) != ANAS_OK) return -1;
     if (target->bf16_speed == 0) {

@@ -24,7 +24,7 @@ extern struct cpu_fixture cpu;
 
 // Set-up and tear-down of a group of tests.
 int cpu_set_up(void **state);
-// Contractions round their operands to bf16 wherever they can, with 4, 8 and 16 lanes; kernels are compared with the
+// Contractions round their operands to bf16 wherever they can, with 8 and 16 lanes; kernels are compared with the
 // stock lowering in double precision on rounded operands. No targets if this machine has not the instructions.
 int cpu_set_up_bf16(void **state);
 int cpu_tear_down(void **state);

@@ -164,12 +164,12 @@ static void report_layer(const struct layer *layer, struct contest *contest, str
       if (!(best[team] > 0) || median < best[team]) best[team] = median;
     }
     json_t *speed = speeds(layer->flops, seconds[side]);
+    if (side <= OURS_BF16) json_object_set_new(speed, "plans", plans(contest->program[side]));
     if (side == OURS) {
       double peak = layer->flops / seconds[OURS][0] / 1e9 / contest->peak;
       json_object_set_new(speed, "peak_1", json_real(peak));
       json_object_set_new(speed, "packing_ms_1", json_real(samples_median(&contest->packing[0]) * 1e3));
       json_object_set_new(speed, "packing_ms", json_real(samples_median(&contest->packing[1]) * 1e3));
-      json_object_set_new(speed, "plans", plans(contest->program));
       group->peak_sum += peak;
     } else if (side == OURS_BF16) {
       json_object_set_new(line, "ratio_bf16_1", json_real(seconds[OURS][0] / seconds[side][0]));
