@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-#define FAR_STRIDE 128 // elements
+#define FAR_STRIDE 128         // elements
+#define MOST_ELEMENT_MOVES 512 // in the innermost loop
 
 static const struct anas_combiner combiners[] = {
     {"arith.addf", true, 0.0},           {"arith.mulf", true, 1.0},         {"arith.maxnumf", true, -INFINITY},
@@ -199,10 +200,22 @@ static void choose_tiles(struct anas_vector_plan *plan) {
   }
 }
 
-// Short accumulating loops are unrolled: windows of three by three would be mostly loop.
+// Loads and stores of single elements for one vector of every operand: lanes that are not neighbours.
+static int64_t element_moves(const struct anas_vector_plan *plan) {
+  int64_t moves = 0;
+  for (int o = 0; o < plan->nest.num_operands; o++) {
+    int64_t stride = plan->nest.operand[o].stride[plan->lane];
+    if (plan->used[o] && stride != 0 && stride != 1) moves += plan->lanes;
+  }
+  return moves;
+}
+
+// Short accumulating loops are unrolled: windows of three by three would be mostly loop. Where lanes are moved one by
+// one, that is little, and LLVM's time grows faster than the code.
 static void choose_unrolling(struct anas_vector_plan *plan) {
-  int64_t most = 256 / (plan->copies * plan->vectors), product = 1;
+  int64_t copies = (int64_t)plan->copies * plan->vectors, most = 256 / copies, product = 1, moves = element_moves(plan);
   if (most > 32) most = 32;
+  if (moves > 0 && most > MOST_ELEMENT_MOVES / (copies * moves)) most = MOST_ELEMENT_MOVES / (copies * moves);
   if (streams(&plan->nest) && most > 8) most = 8; // memory is the limit
   plan->unrolled_from = plan->num_accumulating;
   if (body_cost(&plan->nest) > 8) return;
