@@ -78,6 +78,62 @@ static const struct anas_op_def relu_bwd = {
     .lower = relu_bwd_lower,
 };
 
+// ---- codes: which elements are positive
+
+static anas_status code_kernel_shape(const struct anas_op *op, struct anas_shape *out) {
+  ANAS_RETURN_IF_ERROR(anas_check_tensor(op, 2));
+  int64_t batch = op->operand[0].dim[0];
+  *out = (struct anas_shape){.rank = 2, .element = ANAS_F32, .dim = {batch, batch}};
+  return ANAS_OK;
+}
+
+// s = y > 0 ? 1 : -1; K = s s^T. Two copies of s: operands of a kernel function are distinct.
+static anas_status code_kernel_lower(const struct anas_op *op, struct anas_lowering *l) {
+  const struct anas_shape *y = &op->operand[0];
+  int in[] = {anas_lower_operand(l, 0)}, codes[2];
+  for (int side = 0; side < 2; side++) {
+    codes[side] = anas_lower_scratch(l, y);
+    struct anas_nest *nest = anas_lower_map(l, "relu_codes", in, 1, codes[side]);
+    int zero = anas_nest_f32(nest, 0), one = anas_nest_f32(nest, 1), minus = anas_nest_f32(nest, -1);
+    int positive = anas_nest_value(nest, "arith.cmpf ogt, %%i0, %%v%d : f32", zero);
+    anas_nest_yield(nest, 0, "%%v%d",
+                    anas_nest_value(nest, "arith.select %%v%d, %%v%d, %%v%d : f32", positive, one, minus));
+  }
+  struct anas_nest *nest = anas_lower_nest(l, "relu_code_kernel");
+  for (int side = 0; side < 2; side++)
+    anas_nest_loop(nest, y->dim[0], false);
+  for (int d = 1; d < y->rank; d++)
+    anas_nest_loop(nest, y->dim[d], true);
+  struct anas_access *out = anas_nest_out(nest, anas_lower_result(l, 0), ANAS_FILL_ZERO);
+  for (int side = 0; side < 2; side++) {
+    struct anas_access *access = anas_nest_in(nest, codes[side]);
+    anas_access_add(access, 0, side, 1);
+    for (int d = 1; d < y->rank; d++)
+      anas_access_add(access, d, d + 1, 1);
+    anas_access_add(out, side, side, 1);
+  }
+  int product = anas_nest_value(nest, "arith.mulf %%i0, %%i1 " ANAS_CONTRACT " : f32");
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.addf %%o0, %%v%d " ANAS_CONTRACT " : f32", product));
+  return ANAS_OK;
+}
+
+static const struct anas_sample code_kernel_samples[] = {
+    {{"3x17xf32"}, "{}", "3x3xf32"},
+    {{"5x3x2x7xf32"}, "{}", "5x5xf32"},
+};
+
+static const struct anas_op_def relu_code_kernel = {
+    .name = "relu_code_kernel",
+    .level = ANAS_TRAINING,
+    .summary = "K[i][j]: in how many elements the signs of examples i and j agree, minus in how many they differ",
+    .description = "The kernel of Mellor et al. (2021), a measure of untrained networks, of the results of a relu.",
+    .num_operands = 1,
+    .samples = code_kernel_samples,
+    .num_samples = ANAS_COUNT(code_kernel_samples),
+    .shape = code_kernel_shape,
+    .lower = code_kernel_lower,
+};
+
 // ---- gelu, swish, sigmoid
 
 static const struct anas_sample smooth_samples[] = {
@@ -274,5 +330,5 @@ TRAINING_OP(swish_bwd, 2, "dx = dy * swish'(x), from x and dy");
 TRAINING_OP(sigmoid_fwd, 1, "y = sigmoid(x)");
 TRAINING_OP(sigmoid_bwd, 2, "dx = dy * y * (1 - y), from the result y and dy");
 
-ANAS_OP_FAMILY(activation, &relu, &gelu, &swish, &sigmoid, &relu_fwd, &relu_bwd, &gelu_fwd, &gelu_bwd, &swish_fwd,
-               &swish_bwd, &sigmoid_fwd, &sigmoid_bwd);
+ANAS_OP_FAMILY(activation, &relu, &gelu, &swish, &sigmoid, &relu_fwd, &relu_bwd, &relu_code_kernel, &gelu_fwd,
+               &gelu_bwd, &swish_fwd, &swish_bwd, &sigmoid_fwd, &sigmoid_bwd);

@@ -142,4 +142,33 @@ static const struct anas_op_def softmax_cross_entropy = {
     .lower = cross_entropy_lower,
 };
 
-ANAS_OP_FAMILY(loss, &softmax_cross_entropy);
+// ---- sum of the logits
+
+static anas_status sum_lower(const struct anas_op *op, struct anas_lowering *l) {
+  struct anas_nest *nest = row_nest(op, l, "logit_sum", true, true);
+  anas_access_whole(anas_nest_in(nest, anas_lower_operand(l, 0)), 2);
+  anas_nest_out(nest, anas_lower_result(l, 0), ANAS_FILL_ZERO);
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.addf %%o0, %%i0 : f32"));
+
+  nest = anas_lower_map(l, "logit_sum_correct", NULL, 0, anas_lower_result(l, 1));
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_i32(nest, 0));
+  nest = anas_lower_map(l, "logit_sum_bwd", NULL, 0, anas_lower_result(l, 2));
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_f32(nest, 1));
+  return ANAS_OK;
+}
+
+static const struct anas_op_def sum_of_logits = {
+    .name = "sum_of_logits",
+    .level = ANAS_TRAINING,
+    .summary = "the sum of all logits in place of a loss",
+    .description = "Operands and results are those of softmax_cross_entropy: the sum, no correct row, and ones for the "
+                   "gradient of the logits. Synaptic flow (Tanaka et al., 2020) follows this sum back.",
+    .num_operands = 2,
+    .num_results = 3,
+    .samples = cross_entropy_samples,
+    .num_samples = ANAS_COUNT(cross_entropy_samples),
+    .shape = cross_entropy_shape,
+    .lower = sum_lower,
+};
+
+ANAS_OP_FAMILY(loss, &softmax_cross_entropy, &sum_of_logits);

@@ -25,7 +25,7 @@ static anas_status compile(MlirModule architecture, const struct anas_compile_op
   struct anas_train_step_options step = {.batch = options->batch,
                                          .momentum = options->momentum,
                                          .weight_decay = options->weight_decay,
-                                         .infer_only = options->infer_only};
+                                         .program = options->program};
   anas_status status = anas_build_train_step_with(module, &step);
   double built = anas_now();
   if (status == ANAS_OK)

@@ -3,6 +3,7 @@
 #ifndef ANAS_PASSES_COMPILE_H
 #define ANAS_PASSES_COMPILE_H
 
+#include "passes/lower/lower.h"
 #include "runtime/program.h"
 
 #include <mlir-c/IR.h>
@@ -37,7 +38,7 @@ anas_status anas_compile_report_write(const struct anas_compile_report *report, 
 struct anas_compile_options {
   int64_t batch;
   double momentum, weight_decay;
-  bool infer_only;       // no training: nothing but @infer is compiled, and the parameter buffer has no momenta
+  enum anas_program_kind program;
   const char *cpu;       // LLVM processor name, null: the host
   const char *precision; // of the operands of contractions: "f32", "bf16", "bf16-always"; null: f32
   bool no_winograd;      // 3x3 convolutions by direct sums everywhere

@@ -32,10 +32,19 @@
 
 // anas-train-step: architecture module to a module with @train_step and @infer in training ops.
 anas_status anas_build_train_step(MlirModule module, int64_t batch, double momentum, double weight_decay);
+enum anas_program_kind {
+  ANAS_PROGRAM_TRAIN,
+  ANAS_PROGRAM_INFER,   // @train_step is inference that returns its tensors as they are; there are no momenta
+  ANAS_PROGRAM_SYNFLOW, // the loss is the sum of the logits; normalisations and dropout are the identity
+  ANAS_PROGRAM_CODES,   // @train_step is a forward pass, its logits are K: K[i][j] says how many of the relus' results
+                        // are positive, or are not, for both examples i and j, minus for how many they differ
+};
+extern const char *const anas_program_kind_names[]; // "train", ...; ends with null
+
 struct anas_train_step_options {
   int64_t batch;
   double momentum, weight_decay;
-  bool infer_only; // @train_step is inference that returns its tensors as they are; there are no momenta
+  enum anas_program_kind program;
 };
 anas_status anas_build_train_step_with(MlirModule module, const struct anas_train_step_options *options);
 // anas-to-kernels: training ops to the kernel stage described above.

@@ -31,6 +31,10 @@ struct anas_network {
 // f32 image tensor (batch, ...) and return one f32 tensor (batch, classes).
 anas_status anas_network_init(const struct anas_model *model, int64_t batch, struct anas_network *out);
 void anas_network_deinit(struct anas_network *network);
+// Everything random becomes what it is at inference: dropout, stochastic depth.
+void anas_network_remove_noise(struct anas_network *network);
+// Normalisations become their operand, and their parameters go.
+void anas_network_remove_normalisations(struct anas_network *network);
 const struct anas_shape *anas_network_type(const struct anas_network *network, int value);
 
 #endif

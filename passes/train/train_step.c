@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const anas_program_kind_names[] = {"train", "infer", "synflow", "codes", NULL};
+
 struct tensor { // a parameter, momentum or statistic
   const struct anas_param *param;
   int op, index; // parameter 'index' of network op 'op'
@@ -25,7 +27,9 @@ struct step {
   MlirContext context;
   MlirLocation location;
   const struct anas_network *network;
-  bool training;
+  enum anas_program_kind program;
+  bool training; // the forward pass is that of training
+  bool gradients;
   bool is_train_step; // else @infer; it returns every tensor it takes
   double momentum, weight_decay;
 
@@ -209,6 +213,28 @@ static anas_status run_optimizer(struct step *s, MlirValue learning_rate) {
   return ANAS_OK;
 }
 
+// ---- codes
+
+// The sum over all relus of their kernel matrices, (batch, batch).
+static anas_status compare_codes(struct step *s, MlirValue *out) {
+  MlirValue sum = {0};
+  for (int o = 0; o < s->network->num_ops; o++) {
+    if (strcmp(s->network->ops[o].op.def->name, "relu") != 0) continue;
+    MlirValue in[2] = {s->ops[o].result}, kernel;
+    ANAS_RETURN_IF_ERROR(anas_train_emit(&s->train, "relu_code_kernel", in, 1, NULL, &kernel));
+    in[0] = sum;
+    in[1] = kernel;
+    if (mlirValueIsNull(sum))
+      sum = kernel;
+    else
+      ANAS_RETURN_IF_ERROR(anas_train_emit(&s->train, "add_fwd", in, 2, NULL, &sum));
+  }
+  if (mlirValueIsNull(sum))
+    return anas_fail(ANAS_UNSUPPORTED, "the network has no relu, whose results would be binary codes of the images");
+  *out = sum;
+  return ANAS_OK;
+}
+
 // ---- functions
 
 // Training ops are pure: those nobody reads go, last first.
@@ -263,22 +289,22 @@ static anas_status build_body(struct step *s, MlirValue *results, MlirAttribute 
   const struct anas_shape rate_type = {.rank = 1, .element = ANAS_F32, .dim = {1}};
   const struct anas_shape seed_type = {.rank = 1, .element = ANAS_I64, .dim = {1}};
   for (int i = 0; i < s->num_tensors; i++)
-    if (s->training || !s->tensors[i].momentum)
+    if (s->gradients || !s->tensors[i].momentum)
       s->tensors[i].value = s->tensors[i].updated =
           add_argument(s, &s->tensors[i].param->shape, tensor_attrs(s->context, &s->tensors[i]));
   MlirValue image = add_io(s, "image", &network->image), label = add_io(s, "label", &label_type), rate = {0};
-  if (s->training) {
+  if (s->gradients) {
     rate = add_io(s, "learning_rate", &rate_type);
     s->train.seed = add_io(s, "seed", &seed_type);
   }
   ANAS_RETURN_IF_ERROR(run_forward(s, image));
   MlirValue logits = network->result ? s->ops[network->result - 1].result : image;
   MlirValue loss_in[] = {logits, label}, loss[ANAS_MAX_RESULTS] = {0};
-  ANAS_RETURN_IF_ERROR(anas_train_emit(&s->train, "softmax_cross_entropy", loss_in, 2, NULL, loss));
-  if (s->training) {
-    ANAS_RETURN_IF_ERROR(run_backward(s, loss[2]));
-    ANAS_RETURN_IF_ERROR(run_optimizer(s, rate));
-  }
+  const char *loss_op = s->program == ANAS_PROGRAM_SYNFLOW ? "sum_of_logits" : "softmax_cross_entropy";
+  ANAS_RETURN_IF_ERROR(anas_train_emit(&s->train, loss_op, loss_in, 2, NULL, loss));
+  if (s->gradients) ANAS_RETURN_IF_ERROR(run_backward(s, loss[2]));
+  if (s->training) ANAS_RETURN_IF_ERROR(run_optimizer(s, rate));
+  if (s->program == ANAS_PROGRAM_CODES) ANAS_RETURN_IF_ERROR(compare_codes(s, &logits));
   int count = 0;
   for (int i = 0; i < s->num_tensors && s->is_train_step; i++) {
     if (mlirValueIsNull(s->tensors[i].value)) continue; // a momentum without training
@@ -301,7 +327,10 @@ static anas_status build_function(MlirContext context, MlirLocation location, co
   struct step s = {.context = context,
                    .location = location,
                    .network = network,
-                   .training = is_train_step && !options->infer_only,
+                   .program = options->program,
+                   .training = is_train_step && options->program != ANAS_PROGRAM_INFER,
+                   .gradients = is_train_step &&
+                                (options->program == ANAS_PROGRAM_TRAIN || options->program == ANAS_PROGRAM_SYNFLOW),
                    .is_train_step = is_train_step,
                    .momentum = options->momentum,
                    .weight_decay = options->weight_decay};
@@ -368,6 +397,8 @@ anas_status anas_build_train_step_with(MlirModule module, const struct anas_trai
   MlirOperation step = {0}, infer = {0};
   anas_status status = anas_model_infer_shapes(model);
   if (status == ANAS_OK) status = anas_network_init(model, options->batch, &network);
+  if (status == ANAS_OK && options->program >= ANAS_PROGRAM_SYNFLOW) anas_network_remove_noise(&network);
+  if (status == ANAS_OK && options->program == ANAS_PROGRAM_SYNFLOW) anas_network_remove_normalisations(&network);
   if (status == ANAS_OK) {
     MlirLocation location = model->functions[anas_model_entry(model)].location;
     if (!location.ptr) location = mlirLocationUnknownGet(context);
@@ -388,13 +419,15 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
   if (strcmp(optimizer, "sgd") != 0)
     return anas_fail(ANAS_UNSUPPORTED, "unknown optimizer '%s'; there is sgd", optimizer);
   const char *program = anas_option_string(options, "program");
-  bool infer_only = !strcmp(program, "infer");
-  if (!infer_only && strcmp(program, "train") != 0)
-    return anas_fail(ANAS_UNSUPPORTED, "unknown program '%s'; there are train and infer", program);
+  int kind = 0;
+  while (anas_program_kind_names[kind] && strcmp(anas_program_kind_names[kind], program))
+    kind++;
+  if (!anas_program_kind_names[kind])
+    return anas_fail(ANAS_UNSUPPORTED, "unknown program '%s'; there are train, infer, synflow and codes", program);
   struct anas_train_step_options step = {.batch = anas_option_int(options, "batch"),
                                          .momentum = anas_option_float(options, "momentum"),
                                          .weight_decay = anas_option_float(options, "weight-decay"),
-                                         .infer_only = infer_only};
+                                         .program = (enum anas_program_kind)kind};
   return anas_build_train_step_with(module, &step);
 }
 
@@ -403,7 +436,8 @@ static const struct anas_pass_option step_options[] = {
     {"optimizer", ANAS_OPTION_STRING, "sgd", "sgd: with momentum and weight decay"},
     {"momentum", ANAS_OPTION_FLOAT, "0.9", "momentum of the optimizer"},
     {"weight-decay", ANAS_OPTION_FLOAT, "1e-4", "L2 penalty of the optimizer"},
-    {"program", ANAS_OPTION_STRING, "train", "train, or infer: @train_step changes nothing and is inference, too"},
+    {"program", ANAS_OPTION_STRING, "train",
+     "train; infer: @train_step is inference, too; synflow, codes: for measures of untrained networks"},
     {0},
 };
 

@@ -60,7 +60,7 @@ constraint "column 12: expected an operator" 'params < 3 4'
 constraint "column 14: a number or a metric is needed here" 'params < 2 * (macs < 1)'
 constraint "column 16: a condition is needed here" 'params < 1 and macs'
 fails "planned_bytes is measured on compiled programs" anas-search --model cnn --study x --evaluator simulated --constraint 'planned_bytes<1'
-for command in status top show pareto replay fsck gc; do anas-search $command --help | grep -q '^Example'; done
+for command in status top show pareto proxies replay fsck gc; do anas-search $command --help | grep -q '^Example'; done
 fails "accuracy is only known after training" anas-search --model cnn --study x --constraint 'accuracy>0.5'
 fails "cannot open 'absent.mlir'" anas-search absent.mlir --evaluator simulated --study x
 fails "resnet" anas-search --model resnet19 --evaluator simulated --study x
@@ -73,3 +73,5 @@ func.func @main(%x: tensor<?x28x28x1xf32>) -> tensor<?x10xf32> {
 EOF
 fails "broken.mlir:2:8: error: .*anas.flaten" anas-search broken.mlir --evaluator simulated --study x
 test ! -e x # nothing was created on the way
+fails "there is no metric 'snop'; did you mean 'snip'?" anas-search --model cnn --study x --metrics naswot,snop
+fails "naswot is measured on compiled programs" anas-search --model cnn --study x --evaluator simulated --metrics naswot

@@ -73,7 +73,7 @@ static const char linear[] = "%r1 = \"anas.relu\"(%c) : (tensor<?x6x6x8xf32>) ->
 static const char neither[] = "%n = \"anas.sigmoid\"(%c) : (tensor<?x6x6x8xf32>) -> tensor<?x6x6x8xf32>\n";
 
 static struct anas_program *load(MlirModule module, uint64_t seed) {
-  struct anas_compile_options options = {.batch = BATCH, .infer_only = true, .no_cache = true, .threads = 2};
+  struct anas_compile_options options = {.batch = BATCH, .program = ANAS_PROGRAM_INFER, .no_cache = true, .threads = 2};
   struct anas_program_image image;
   struct anas_program *program;
   expect_ok(anas_compile(module, &options, &image));

@@ -47,6 +47,8 @@ static const struct flag what[] = {
      "what to optimise, repeatable, see Metrics (default accuracy:max params:min)"},
     {"constraint", "'EXPR'", CONSTRAINT, 0, 0, 0,
      "never train a candidate that breaks this, repeatable: 'params < 0.5*seed.params and planned_bytes < 200MiB'"},
+    {"metrics", "NAMES", TEXT, AT(metrics), 0, 0,
+     "measure these too, e.g. snip,naswot, though no objective or constraint is about them"},
     {"latency-batch", "N", INTEGER, AT(latency_batch), 1, 1e6,
      "images an inference whose latency is measured (default 1)"},
     {"strategy", "NAME", TEXT, AT(strategy), 0, 0, "who decides what is tried next, see below (default alphanas)"},
@@ -305,7 +307,20 @@ static anas_status check_precision(const struct search_options *options) {
   return status == ANAS_OK ? status : anas_fail_context(status, "--precision: ");
 }
 
+// --metrics a,b,c: names of metrics.
+static anas_status check_metrics(const char *list) {
+  for (const char *at = list; at && *at; at += strcspn(at, ","), at += *at == ',') {
+    char *name = anas_format("%.*s", (int)strcspn(at, ","), at), hint[128];
+    bool known = study_metric_find(name) >= 0;
+    if (!known) anas_fail(ANAS_INVALID, "--metrics: there is no metric '%s'%s", name, metric_hint(name, hint));
+    free(name);
+    if (!known) return ANAS_INVALID;
+  }
+  return ANAS_OK;
+}
+
 static anas_status validate(const struct search_options *options) {
+  ANAS_RETURN_IF_ERROR(check_metrics(options->metrics));
   if (!options->study && !options->print_config) return anas_fail(ANAS_INVALID, "--study DIR is required");
   ANAS_RETURN_IF_ERROR(check_precision(options));
   ANAS_RETURN_IF_ERROR(one_of("keep-weights", options->keep_weights, "front", "all", "none"));
@@ -527,7 +542,7 @@ void search_help(struct anas_strbuf *out) {
   anas_strbuf_adds(out,
                    "usage: anas-search MODEL.mlir|--model NAME --dataset NAME --study DIR [flags]\n"
                    "       anas-search --study DIR --resume [--trials N] [--time T] [--workers N] ...\n"
-                   "       anas-search status|top|show|pareto|replay|fsck|gc STUDY ...   (each has --help)\n"
+                   "       anas-search status|top|show|pareto|proxies|replay|fsck|gc STUDY ...   (each has --help)\n"
                    "       anas-search worker --study postgresql://... [flags]\n"
                    "Evolves a network by mutating its program properties; every candidate is compiled, trained in a "
                    "process of its own, and kept in the study.\n");

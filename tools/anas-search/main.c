@@ -17,6 +17,7 @@ int main(int argc, char **argv) {
   static const char *const commands[] = {"status", "top", "show", "pareto"};
   if (argc > 1 && (!strcmp(argv[1], "fsck") || !strcmp(argv[1], "gc"))) return fsck_command(argc - 1, argv + 1);
   if (argc > 1 && !strcmp(argv[1], "worker")) return worker_command(argc - 1, argv + 1);
+  if (argc > 1 && !strcmp(argv[1], "proxies")) return proxies_command(argc - 1, argv + 1);
   if (argc > 1 && !strcmp(argv[1], "replay")) return replay_command(argc - 1, argv + 1);
   for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
     if (!strcmp(argv[1], commands[i])) return show_command(argc - 1, argv + 1);

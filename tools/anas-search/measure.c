@@ -2,11 +2,14 @@
 // Metrics that are known before a trial trains, and the constraints on them.
 #include "tools/anas-search/measure.h"
 
+#include "runtime/init.h"
 #include "runtime/team.h"
 #include "tools/anas-search/latency.h"
+#include "tools/anas-search/proxies/proxies.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 void metrics_of_cost(const struct anas_model_cost *cost, double metric[METRIC_NUM]) {
   metric[METRIC_PARAMS] = (double)cost->params;
@@ -44,6 +47,10 @@ static bool constrained(const struct search_options *options, enum study_metric 
 bool metric_wanted(const struct search_options *options, enum study_metric metric) {
   for (int i = 0; i < options->num_objectives; i++)
     if (options->objectives[i].metric == metric) return true;
+  const char *name = study_metrics[metric].name;
+  size_t size = strlen(name);
+  for (const char *at = options->metrics; at && *at; at += strcspn(at, ","), at += *at == ',')
+    if (strcspn(at, ",") == size && !strncmp(at, name, size)) return true;
   return constrained(options, metric, false) || constrained(options, metric, true);
 }
 
@@ -68,7 +75,7 @@ static anas_status compile_model(const struct measuring *m, const struct anas_mo
 
 static anas_status load_inference(const struct measuring *m, MlirModule module, struct anas_program **out) {
   struct anas_compile_options options = m->options;
-  options.infer_only = true;
+  options.program = ANAS_PROGRAM_INFER;
   options.batch = m->search->options.latency_batch;
   struct anas_program_image image = {0};
   if (mlirModuleIsNull(module))
@@ -115,6 +122,77 @@ static bool latency_wanted(const struct search_options *options) {
          metric_wanted(options, METRIC_LATENCY_SPREAD) || metric_wanted(options, METRIC_SEED_LATENCY_P50);
 }
 
+// ---- proxies
+
+static const enum study_metric proxies[] = {METRIC_GRAD_NORM, METRIC_SNIP, METRIC_SYNFLOW, METRIC_NASWOT};
+
+// What cannot be computed for a network is unknown, and the network is trained all the same.
+static anas_status unknown_if_unsupported(anas_status status, const char *name) {
+  if (status != ANAS_UNSUPPORTED) return status;
+  printf("%s is unknown: %s\n", name, anas_error_message());
+  return ANAS_OK;
+}
+
+static anas_status load_program(const struct measuring *m, MlirModule module, enum anas_program_kind kind,
+                                struct anas_program **out) {
+  struct anas_compile_options options = m->options;
+  options.program = kind;
+  if (kind == ANAS_PROGRAM_SYNFLOW) {
+    options.batch = 1;
+    options.momentum = options.weight_decay = 0;
+  }
+  struct anas_program_image image = {0};
+  ANAS_RETURN_IF_ERROR(anas_compile(module, &options, &image));
+  ANAS_RETURN_IF_ERROR(anas_program_load(&image, out));
+  anas_status status = anas_init_params(anas_program_info(*out), m->search->options.seed, anas_program_params(*out));
+  if (status == ANAS_OK && kind != ANAS_PROGRAM_SYNFLOW) status = proxy_fill_batch(*out, m->search->dataset);
+  if (status != ANAS_OK) anas_program_destroy(*out);
+  return status;
+}
+
+static anas_status measure_proxy(const struct measuring *m, MlirModule module, enum anas_program_kind kind,
+                                 double metric[METRIC_NUM]) {
+  struct anas_program *program;
+  ANAS_RETURN_IF_ERROR(load_program(m, module, kind, &program));
+  anas_status status = ANAS_OK;
+  if (kind == ANAS_PROGRAM_TRAIN)
+    status = proxy_gradients(program, m->options.weight_decay, &metric[METRIC_GRAD_NORM], &metric[METRIC_SNIP]);
+  else if (kind == ANAS_PROGRAM_SYNFLOW)
+    status = proxy_synflow(program, &metric[METRIC_SYNFLOW]);
+  else
+    status = proxy_naswot(program, &metric[METRIC_NASWOT]);
+  anas_program_destroy(program);
+  return status;
+}
+
+// 'which' says of each metric whether it is wanted.
+static anas_status measure_proxies(const struct measuring *m, MlirModule module, const bool which[METRIC_NUM],
+                                   double metric[METRIC_NUM]) {
+  anas_status status = ANAS_OK;
+  if (which[METRIC_GRAD_NORM] || which[METRIC_SNIP]) status = measure_proxy(m, module, ANAS_PROGRAM_TRAIN, metric);
+  if (status == ANAS_OK && which[METRIC_SYNFLOW])
+    status = unknown_if_unsupported(measure_proxy(m, module, ANAS_PROGRAM_SYNFLOW, metric), "synflow");
+  if (status == ANAS_OK && which[METRIC_NASWOT])
+    status = unknown_if_unsupported(measure_proxy(m, module, ANAS_PROGRAM_CODES, metric), "naswot");
+  return status;
+}
+
+static anas_status all_proxies(struct measuring *m, MlirModule module) {
+  bool own[METRIC_NUM] = {0}, of_seed[METRIC_NUM] = {0}, any_of_seed = false;
+  for (size_t i = 0; i < sizeof proxies / sizeof *proxies; i++) {
+    own[proxies[i]] = metric_wanted(&m->search->options, proxies[i]);
+    of_seed[proxies[i]] = constrained(&m->search->options, proxies[i], true);
+    any_of_seed |= of_seed[proxies[i]];
+  }
+  ANAS_RETURN_IF_ERROR(measure_proxies(m, module, own, m->trial));
+  if (!any_of_seed) return ANAS_OK;
+  MlirModule seed;
+  ANAS_RETURN_IF_ERROR(anas_model_export(m->search->seed, m->search->context, &seed));
+  anas_status status = measure_proxies(m, seed, of_seed, m->seed);
+  mlirModuleDestroy(seed);
+  return status;
+}
+
 // ---- memory
 
 static double planned_bytes(const struct anas_program_image *image) {
@@ -144,6 +222,7 @@ static anas_status measure(struct measuring *m, int64_t number, MlirModule modul
   metrics_of_cost(&cost, m->seed);
   m->trial[METRIC_PLANNED_BYTES] = planned_bytes(image);
   if (constrained(&search->options, METRIC_PLANNED_BYTES, true)) ANAS_RETURN_IF_ERROR(plan_seed(m, &m->options));
+  ANAS_RETURN_IF_ERROR(all_proxies(m, module));
   if (latency_wanted(&search->options)) ANAS_RETURN_IF_ERROR(measure_latency(m, module));
   return ANAS_OK;
 }

@@ -24,6 +24,12 @@ const struct study_metric_info study_metrics[METRIC_NUM] = {
                                "uncertainty of the median, relative: half its 95 % interval"},
     [METRIC_SEED_LATENCY_P50] = {"seed_latency_p50", false, METRIC_BEFORE_TRAINING,
                                  "median of the seed model, measured in alternation with the candidate"},
+    [METRIC_GRAD_NORM] = {"grad_norm", true, METRIC_BEFORE_TRAINING,
+                          "norms of the gradients of one batch, before training"},
+    [METRIC_SNIP] = {"snip", true, METRIC_BEFORE_TRAINING, "the gradients times the weights, before training"},
+    [METRIC_SYNFLOW] = {"synflow", true, METRIC_BEFORE_TRAINING, "synaptic flow of the untrained network"},
+    [METRIC_NASWOT] = {"naswot", true, METRIC_BEFORE_TRAINING,
+                       "log-determinant of the kernel of relu codes of one batch, before training"},
     [METRIC_INHERITED] = {"inherited", true, METRIC_AFTER_TRAINING,
                           "share of the parameters that started from the parent's (--inherit-weights)"},
 };

@@ -52,6 +52,7 @@ struct search_options {
   char *mutation_text;                // settings of mutations; after parsing, the effective ones
   struct anas_mutation_options mutation;
   int64_t latency_batch;
+  char *metrics; // names of further metrics to measure, separated by commas; null: none
   bool inherit_weights;
   int64_t memory_limit; // bytes a trial; 0: the machine's share
   int64_t disk_limit;   // bytes a trial may write
@@ -277,6 +278,9 @@ void lineage_comments(const struct study_trial *trials, int64_t number, const ch
                       struct anas_strbuf *out);
 // Writes STUDY/front/NNNN.mlir of the front and removes files of trials that left it.
 anas_status front_export(const char *study, const struct study_trial *trials, const int64_t *front, int64_t count);
+
+// anas-search proxies (proxies_command.c): likewise.
+int proxies_command(int argc, char **argv);
 
 // anas-search replay (replay.c): argv[0] is the sub-command. Returns the exit code.
 int replay_command(int argc, char **argv);

@@ -49,7 +49,11 @@ enum study_metric {
   METRIC_LATENCY_P95,
   METRIC_LATENCY_SPREAD,   // relative, of the median
   METRIC_SEED_LATENCY_P50, // of the seed model, measured in alternation
-  METRIC_INHERITED,        // share of the parameters that came from the parent
+  METRIC_GRAD_NORM,        // proxies/proxies.h
+  METRIC_SNIP,
+  METRIC_SYNFLOW,
+  METRIC_NASWOT,
+  METRIC_INHERITED, // share of the parameters that came from the parent
   METRIC_NUM
 };
 enum metric_known {       // when the value of a metric is there
