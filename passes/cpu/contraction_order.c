@@ -19,7 +19,7 @@
 #define LONGEST_RUN 128
 #define STREAM_BYTES 262144.0 // of A and B in one block of the reduction
 #define STREAM_RESULT_BYTES 655360.0
-#define MIN_PANEL_COLUMNS 4 // tiles of lanes that share a chunk of A
+#define MIN_PANEL_COLUMNS 6 // tiles of lanes that share a chunk of A
 #define MIN_PANEL_TILES 4   // tiles of rows that share a panel of B
 #define MIN_PANEL_STEPS 64
 #define MAX_PANEL_STEPS 128
