@@ -13,8 +13,8 @@ anas_status anas_weights_save(const char *path, const struct anas_program_image 
 // state may be missing (*out_optimizer false). params is untouched on failure.
 anas_status anas_weights_load(const char *path, const struct anas_program_image *image, void *params,
                               bool *out_optimizer);
-// Loads the parameters and statistics that the file holds under the same name with the same shape, and leaves the others
-// alone. out_loaded: one flag a tensor of the image.
+// Loads the parameters and statistics that the file holds under the same name with the same shape, and leaves the
+// others alone. out_loaded: one flag a tensor of the image.
 anas_status anas_weights_load_matching(const char *path, const struct anas_program_image *image, void *params,
                                        bool *out_loaded);
 // Value of a metadata key of the file, malloc'ed; null if absent.

@@ -115,7 +115,8 @@ static void test_tuned_equals_reference(void **state) {
 }
 
 static struct anas_program *compile_with(MlirModule module, bool infer_only) {
-  struct anas_compile_options options = {.batch = BATCH, .program = infer_only ? ANAS_PROGRAM_INFER : ANAS_PROGRAM_TRAIN, .no_cache = true, .threads = 2};
+  struct anas_compile_options options = {
+      .batch = BATCH, .program = infer_only ? ANAS_PROGRAM_INFER : ANAS_PROGRAM_TRAIN, .no_cache = true, .threads = 2};
   struct anas_program_image image;
   struct anas_program *program;
   expect_ok(anas_compile(module, &options, &image));

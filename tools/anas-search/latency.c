@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -20,7 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOCK_FILE "/tmp/anas-latency.lock" // of the machine, whoever measures
+#define LOCK_FILE P_tmpdir "/anas-latency.lock" // of the machine, whoever measures
 #define WARM_UP 2
 #define MIN_RUNS 31
 #define MAX_RUNS 5000
