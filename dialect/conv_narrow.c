@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Convolutions whose groups are narrow (depthwise above all): gradient of the filter. Lanes are groups.
+// Convolutions whose groups are narrow (depthwise above all): gradients. Lanes are groups.
 #include "dialect/ops/conv.h"
 
 #define MAX_CHUNKS 16
@@ -18,6 +18,40 @@ static int64_t num_chunks(const struct anas_conv *conv) {
         conv->batch * positions * conv->channels >= WORTH_CHUNKS * chunks * taps * inputs * conv->features)
       return chunks;
   return 1;
+}
+
+// With every tap that a position of dx was read at, the gradient at (position + pad - tap * dilation) / stride belongs
+// to it, where there is such a position.
+void anas_conv_narrow_data(struct anas_lowering *l, const struct anas_conv *conv, int dy, int kernel, int dx) {
+  int64_t inputs = conv->channels / conv->groups, outputs = conv->features / conv->groups;
+  int position[ANAS_CONV_MAX_SPATIAL], window[ANAS_CONV_MAX_SPATIAL], spatial = conv->spatial;
+  struct anas_nest *nest = anas_lower_nest(l, "depthwise_bwd_data");
+  int example = anas_contract_loop(nest, conv->batch, false);
+  for (int d = 0; d < spatial; d++)
+    position[d] = anas_contract_loop(nest, conv->dim[d].in, false);
+  int channel = anas_contract_loop(nest, inputs, false), group = anas_nest_loop(nest, conv->groups, false);
+  for (int d = 0; d < spatial; d++)
+    window[d] = anas_contract_loop(nest, conv->dim[d].window, true);
+  int feature = anas_contract_loop(nest, outputs, true);
+
+  struct anas_stretch in_group = {0, 1, inputs}, out_group = {0, 1, outputs};
+  struct anas_access *in = anas_nest_in(nest, dy), *weight = anas_nest_in(nest, kernel);
+  struct anas_access *out = anas_nest_out(nest, dx, ANAS_FILL_ZERO);
+  anas_contract_index(in, 0, example, 1);
+  anas_contract_index(out, 0, example, 1);
+  for (int d = 0; d < spatial; d++) {
+    anas_conv_move(in, d, conv->dim[d].pad, position[d], 1);
+    anas_conv_move(in, d, 0, window[d], -conv->dim[d].dilation);
+    anas_conv_view_border(in, nest, l, conv->dim[d].stride, d);
+    weight->index[d].constant = conv->dim[d].first;
+    anas_contract_index(weight, d, window[d], 1);
+    anas_conv_move(out, d, 0, position[d], 1);
+  }
+  anas_conv_channel(in, spatial + 1, outputs, &out_group, group, -1, feature);
+  anas_contract_index(weight, spatial, channel, 1);
+  anas_conv_channel(weight, spatial + 1, outputs, &out_group, group, -1, feature);
+  anas_conv_channel(out, spatial + 1, inputs, &in_group, group, -1, channel);
+  anas_contract_body(nest);
 }
 
 void anas_conv_narrow_filter(struct anas_lowering *l, const struct anas_conv *conv, const struct anas_conv_view *x,
@@ -50,6 +84,7 @@ void anas_conv_narrow_filter(struct anas_lowering *l, const struct anas_conv *co
   for (int d = 0; d < conv->spatial; d++) {
     anas_conv_view_move(in, x, d, -conv->dim[d].pad, position[d], conv->dim[d].stride / x->every[d]);
     anas_conv_view_move(in, x, d, 0, window[d], conv->dim[d].dilation);
+    anas_conv_view_border(in, nest, l, 1, d);
     anas_conv_view_move(grad, dy, d, 0, position[d], 1);
     if (chunks == 1) out->index[d].constant = conv->dim[d].first;
     anas_contract_index(out, first + d, window[d], 1);

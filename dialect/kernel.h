@@ -20,6 +20,9 @@ struct anas_linear {
 struct anas_access {
   int buffer;                              // handle, see below
   struct anas_linear index[ANAS_MAX_RANK]; // one per dimension of the buffer
+  // Inputs only. border[d] = s > 0: the index may leave the buffer; it is index[d] / s where that is a whole number
+  // inside the dimension, and the access reads zero everywhere else. 0: index[d] stays inside.
+  int64_t border[ANAS_MAX_RANK];
 };
 
 enum anas_fill { ANAS_NO_FILL = 0, ANAS_FILL_ZERO, ANAS_FILL_NEGATIVE_INFINITY, ANAS_FILL_ONE };

@@ -75,9 +75,9 @@ bool anas_conv_narrow(const struct anas_conv *conv);
 bool anas_conv_dim_disjoint(const struct anas_conv_dim *dim);
 bool anas_conv_disjoint(const struct anas_conv *conv);
 
-// How nests see an activation (batch, positions..., channels): the tensor itself, a copy (padded with zeros, or of
-// every s-th position), or a blocked copy [batch][group][block and position with halo][channel of block] in which
-// blocks and halo are filled up with zeros.
+// How nests see an activation (batch, positions..., channels): the tensor itself, a copy of every s-th position, or a
+// blocked copy [batch][group][block and position with halo][channel of block] in which blocks and halo are filled up
+// with zeros.
 struct anas_conv_view {
   int buffer;
   bool blocked;
@@ -91,7 +91,8 @@ struct anas_conv_view {
 // Blocks of the stretch with all of them.
 struct anas_stretch anas_conv_view_all(const struct anas_conv_view *view);
 // low and high: positions needed before the first and after the last one. The copy is shared by everybody who asks for
-// the same one; tensors that need neither halo nor blocks are read where they are.
+// the same one; tensors that need neither halo nor blocks are read where they are, and so are those of narrow groups,
+// whose accesses have a border instead of a halo.
 struct anas_conv_view anas_conv_view_of(struct anas_lowering *l, const struct anas_conv *conv, int source,
                                         const int64_t *low, const int64_t *high);
 // The input as the forward pass and the filter gradient read it.
@@ -106,13 +107,18 @@ struct anas_access *anas_conv_view_in(struct anas_nest *nest, const struct anas_
 // Position += constant + coef * loop in spatial dimension d.
 void anas_conv_view_move(struct anas_access *access, const struct anas_conv_view *view, int d, int64_t constant,
                          int loop, int64_t coef);
+// The access to a tensor itself, complete, may leave it in dimension d: it reads zeros around it, and if it moves in
+// steps of 1 / every positions, between them.
+void anas_conv_view_border(struct anas_access *access, const struct anas_nest *nest, const struct anas_lowering *l,
+                           int64_t every, int d);
 // The same for a tensor (batch, positions..., channels) itself: adds coef * loop to position d.
 void anas_conv_move(struct anas_access *access, int d, int64_t constant, int loop, int64_t coef);
 // channel += group * per_group + stretch.start + block * stretch.width + lane, in dimension dim of a tensor.
 void anas_conv_channel(struct anas_access *access, int dim, int64_t per_group, const struct anas_stretch *stretch,
                        int group, int block, int lane);
 
-// The gradient of the filter in the narrow case (conv_narrow.c); x and dy are views of the input and of the gradient.
+// The gradients in the narrow case (conv_narrow.c); x and dy are views of the input and of the gradient.
+void anas_conv_narrow_data(struct anas_lowering *l, const struct anas_conv *conv, int dy, int kernel, int dx);
 void anas_conv_narrow_filter(struct anas_lowering *l, const struct anas_conv *conv, const struct anas_conv_view *x,
                              const struct anas_conv_view *dy, int dk);
 

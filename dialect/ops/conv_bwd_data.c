@@ -185,8 +185,12 @@ static anas_status data_lower(const struct anas_op *op, struct anas_lowering *l)
   ANAS_RETURN_IF_ERROR(data_geometry(op, &conv, &input));
   anas_conv_trim(&conv);
   int kernel = anas_lower_operand(l, 1), dx = anas_lower_result(l, 0);
-  struct anas_conv_view dy = anas_conv_view_gradient(l, &conv, anas_lower_operand(l, 0));
   bool narrow = anas_conv_narrow(&conv);
+  if (narrow && !anas_conv_disjoint(&conv)) {
+    anas_conv_narrow_data(l, &conv, anas_lower_operand(l, 0), kernel, dx);
+    return ANAS_OK;
+  }
+  struct anas_conv_view dy = anas_conv_view_gradient(l, &conv, anas_lower_operand(l, 0));
   int64_t channels = conv.channels / conv.groups, phases = 1;
   for (int d = 0; d < conv.spatial; d++)
     phases *= num_phases(&conv.dim[d]);

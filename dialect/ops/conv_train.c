@@ -85,6 +85,7 @@ static void narrow_fwd(struct anas_lowering *l, const struct anas_conv *conv, in
   for (int d = 0; d < conv->spatial; d++) {
     anas_conv_view_move(in, &view, d, -conv->dim[d].pad, position[d], conv->dim[d].stride / view.every[d]);
     anas_conv_view_move(in, &view, d, 0, window[d], conv->dim[d].dilation);
+    anas_conv_view_border(in, nest, l, 1, d);
     weight->index[d].constant = conv->dim[d].first;
     anas_contract_index(weight, d, window[d], 1);
     anas_conv_move(out, d, 0, position[d], 1);

@@ -5,12 +5,21 @@
 
 #include "passes/cpu/nest.h"
 
-#define ANAS_DEPTHWISE_TILE 32   // iterations of a tile at most
-#define ANAS_DEPTHWISE_POINTS 64 // more are no taps of a filter
+#define ANAS_DEPTHWISE_TILE 32       // iterations of a tile at most
+#define ANAS_DEPTHWISE_POINTS 64     // more are no taps of a filter
+#define ANAS_DEPTHWISE_PRODUCTS 1024 // of a register tile: all pairs
 
 // out[p, c] += dense[p + t, c] * still[t, c] with channels c in the lanes. Points p are the free loops in which `still`
 // stands still, t are the reduced loops. A convolution has positions as points and reduces few taps; the gradient of a
 // filter is the same nest with taps as points and reduces many positions.
+// Two loops of `dense` that may leave it: with e = constant + point_coef * point + tap_coef * tap, the element e /
+// every exists if every divides e and the quotient is in [0, limit); everything else is zero and left out.
+struct anas_depthwise_axis {
+  int point, tap; // loops; -1: extent 1
+  int64_t constant, point_coef, tap_coef, every, limit;
+  int64_t weight; // elements of `dense` from one quotient to the next
+};
+
 struct anas_depthwise {
   struct anas_code *code;
   const struct anas_cpu_nest *nest;
@@ -20,8 +29,10 @@ struct anas_depthwise {
   int num_points, point[ANAS_CPU_LOOPS];    // slowest first, by stride in out
   int num_reduced, reduced[ANAS_CPU_LOOPS]; // slowest first, by stride in dense
   int num_outer, outer[ANAS_CPU_LOOPS];     // loops that all three operands move in, slowest first, by stride in out
-  int64_t tile[ANAS_CPU_LOOPS];             // iterations of a loop in a register tile
-  int active;                               // lanes of the channels being emitted
+  int num_axes;                             // 0: every element exists; the loops of axes have no stride in `dense`
+  struct anas_depthwise_axis axis[ANAS_CPU_BORDERS];
+  int64_t tile[ANAS_CPU_LOOPS]; // iterations of a loop in a register tile
+  int active;                   // lanes of the channels being emitted
   // Images are read a vector of channels at a time, which no prefetcher follows. So every register tile fetches some
   // lines that come later: while one iteration of a loop (the unit) is computed, what the next one adds is fetched,
   // from its start to its end. fetch_step: elements from what one tile of a loop fetches to what the next one does; 0:
@@ -32,6 +43,11 @@ struct anas_depthwise {
 struct anas_depthwise_place { // addresses in the operands
   struct anas_address at[3], fetch[3];
 };
+
+// Elements from one iteration of a loop to the next, about, where those of an axis are not a whole number.
+int64_t anas_depthwise_stride(const struct anas_depthwise *d, int operand, int loop);
+// The axis of a loop, null: none.
+const struct anas_depthwise_axis *anas_depthwise_axis_of(const struct anas_depthwise *d, int loop);
 
 // The place of tile number iv of a loop.
 struct anas_depthwise_place anas_depthwise_move(const struct anas_depthwise *d, struct anas_depthwise_place place,
@@ -54,18 +70,69 @@ MlirValue anas_depthwise_load(const struct anas_depthwise *d, const struct anas_
                               int64_t offset);
 void anas_depthwise_store(const struct anas_depthwise *d, const struct anas_depthwise_place *place, MlirValue value,
                           int64_t offset);
-// sum[i] += dense[sum_at[i] + factor_at[j]] * factor[j] for all i, j; what several pairs share is loaded once.
-void anas_depthwise_products(const struct anas_depthwise *d, const struct anas_depthwise_place *place, int num_sums,
-                             const int64_t *sum_at, MlirValue *sum, int num_factors, const int64_t *factor_at,
-                             const MlirValue *factor);
+struct anas_depthwise_product { // sum[sum] += dense[dense] * factor[factor]
+  int64_t dense;
+  int sum, factor;
+};
+// Those of all pairs of offsets.
+int anas_depthwise_pairs(int num_sums, const int64_t *sum_at, int num_factors, const int64_t *factor_at,
+                         struct anas_depthwise_product *out);
+// Emits products in the order of `dense`; what several share is loaded once.
+void anas_depthwise_products(const struct anas_depthwise *d, const struct anas_depthwise_place *place, int num,
+                             struct anas_depthwise_product *product, MlirValue *sum, const MlirValue *factor);
+
+// ---- rows of an axis, in tiles of which it is known what exists
+
+// Neighbouring tiles that do the same, each `size` iterations of the loop.
+struct anas_depthwise_run {
+  int64_t first, tiles, size; // in iterations, tiles, iterations
+  int64_t dense_step;         // elements from one tile to the next
+  int num;
+  struct anas_depthwise_product product[ANAS_DEPTHWISE_PRODUCTS]; // of the first tile: (tap, iteration) or the reverse
+};
+// The next run from iteration `from` of a loop of the axis on, in tiles of `size`. A product's `sum` is the iteration
+// in the tile and its factor that of the other loop, if the loop is the axis's point; the other way round if it is its
+// tap.
+void anas_depthwise_next_run(const struct anas_depthwise *d, const struct anas_depthwise_axis *axis, int loop,
+                             int64_t from, int64_t size, struct anas_depthwise_run *out);
+
+// ---- borders (depthwise_border.c)
+
+// Reads num_axes and axis from the borders of `dense` and from the factor of the products that reads it. False if
+// elements are missing in another way.
+bool anas_depthwise_read_axes(struct anas_depthwise *d, MlirValue factor);
+// Whether an element exists, and the quotient.
+bool anas_depthwise_exists(const struct anas_depthwise_axis *axis, int64_t point, int64_t tap, int64_t *out_index);
+
+// Iterations of a loop of an axis whose elements exist, for one iteration of the other: start, start + step, ...
+struct anas_depthwise_span {
+  int loop; // -1: extent 1
+  int64_t step;
+  MlirValue count;
+  MlirValue dense, start[3]; // offsets of the first one in `dense`, with all that the axis adds, and in the others
+  int64_t dense_step;        // elements of `dense` from one to the next
+};
+// given: the other loop (-1: extent 1), iv its iteration (null: 0).
+struct anas_depthwise_span anas_depthwise_span(const struct anas_depthwise *d, const struct anas_depthwise_axis *axis,
+                                               int given, MlirValue iv);
+// The place of number iv of the span.
+struct anas_depthwise_place anas_depthwise_along(const struct anas_depthwise *d, struct anas_depthwise_place place,
+                                                 const struct anas_depthwise_span *span, MlirValue iv);
 // Emits code for every vector of channels, the last one perhaps partial.
 typedef void anas_depthwise_emit(struct anas_depthwise *d, struct anas_depthwise_place place, void *data);
 void anas_depthwise_channels(struct anas_depthwise *d, struct anas_depthwise_place place, anas_depthwise_emit *emit,
                              void *data);
 
-// Gradient of a filter, with at most ANAS_DEPTHWISE_POINTS points. False, and nothing emitted, if the fills do not
-// allow it.
-bool anas_depthwise_filter(struct anas_depthwise *d, struct anas_depthwise_place place, MlirValue begin, MlirValue end,
-                           int64_t *out_range);
+// The place of iteration iv of all outer loops together, and how many there are.
+struct anas_depthwise_place anas_depthwise_outer(const struct anas_depthwise *d, struct anas_depthwise_place place,
+                                                 MlirValue iv, int64_t *out_range);
+
+// ---- emitters: the range goes to *out_range; false, and nothing emitted, if they cannot do it
+
+typedef bool anas_depthwise_emitter(struct anas_depthwise *d, struct anas_depthwise_place place, MlirValue begin,
+                                    MlirValue end, int64_t *out_range);
+anas_depthwise_emitter anas_depthwise_window;      // few reduced steps
+anas_depthwise_emitter anas_depthwise_filter;      // at most ANAS_DEPTHWISE_POINTS points, no axes
+anas_depthwise_emitter anas_depthwise_filter_rows; // the same with axes
 
 #endif

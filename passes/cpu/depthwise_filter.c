@@ -79,7 +79,9 @@ static void emit_steps(struct anas_depthwise *d, struct filter *f, int level, st
     anas_depthwise_offsets(d, d->still, loops, d->num_reduced - f->inside, still_at);
     for (int i = 0; i < steps; i++)
       factor[i] = anas_depthwise_load(d, &place, d->still, still_at[i]);
-    anas_depthwise_products(d, &place, num, &f->dense_at[tap], sum, steps, dense_at, factor);
+    struct anas_depthwise_product product[ANAS_DEPTHWISE_PRODUCTS];
+    int products = anas_depthwise_pairs(num, &f->dense_at[tap], steps, dense_at, product);
+    anas_depthwise_products(d, &place, products, product, sum, factor);
     return;
   }
   int loop = d->reduced[level];
@@ -181,16 +183,8 @@ static int64_t emit_by_parts(struct anas_depthwise *d, struct filter *f, struct 
                              MlirValue begin, MlirValue end) {
   struct anas_code *code = d->code;
   struct anas_code_scope scope = anas_code_for(code, begin, end, 1, 0, NULL);
-  MlirValue left = scope.iv;
-  int64_t range = 1;
-  for (int i = d->num_outer - 1; i >= 0; i--) {
-    int loop = d->outer[i];
-    MlirValue size = anas_code_index(code, d->nest->extent[loop]);
-    MlirValue digit = i > 0 ? anas_code_binary(code, "arith.remui", left, size) : left;
-    if (i > 0) left = anas_code_binary(code, "arith.divui", left, size);
-    place = anas_depthwise_move(d, place, loop, 1, digit);
-    range *= d->nest->extent[loop];
-  }
+  int64_t range;
+  place = anas_depthwise_outer(d, place, scope.iv, &range);
   if (anas_cpu_needs_fill(d->nest)) // beside the taps, too; there is one iteration then
     anas_cpu_fill(code, d->nest, d->flat, -1, begin, end);
   else if (d->nest->operand[d->out].filled)

@@ -2,7 +2,21 @@
 // Register tiles of depthwise convolutions and of their gradients.
 #include "passes/cpu/depthwise.h"
 
+#include <stdlib.h>
+
 #define LINE 16 // elements of a cache line
+
+const struct anas_depthwise_axis *anas_depthwise_axis_of(const struct anas_depthwise *d, int loop) {
+  for (int a = 0; a < d->num_axes; a++)
+    if (d->axis[a].point == loop || d->axis[a].tap == loop) return &d->axis[a];
+  return NULL;
+}
+
+int64_t anas_depthwise_stride(const struct anas_depthwise *d, int operand, int loop) {
+  const struct anas_depthwise_axis *axis = operand == d->dense ? anas_depthwise_axis_of(d, loop) : NULL;
+  if (!axis) return d->nest->operand[operand].stride[loop];
+  return (axis->point == loop ? axis->point_coef : axis->tap_coef) * axis->weight / axis->every;
+}
 
 struct anas_depthwise_place anas_depthwise_move(const struct anas_depthwise *d, struct anas_depthwise_place place,
                                                 int loop, int64_t tile, MlirValue iv) {
@@ -11,7 +25,8 @@ struct anas_depthwise_place anas_depthwise_move(const struct anas_depthwise *d, 
     place.at[o] = anas_address_step(d->code, place.at[o], iv, stride);
     if (d->fetch_lines[o] == 0) continue;
     int64_t step = d->fetch_step[o][loop];
-    place.fetch[o] = anas_address_step(d->code, place.fetch[o], iv, step ? step : stride);
+    place.fetch[o] =
+        anas_address_step(d->code, place.fetch[o], iv, step ? step : anas_depthwise_stride(d, o, loop) * tile);
   }
   return place;
 }
@@ -21,7 +36,7 @@ struct anas_depthwise_place anas_depthwise_skip(const struct anas_depthwise *d, 
   for (int o = 0; o < 3; o++) {
     int64_t stride = d->nest->operand[o].stride[loop] * tile, step = d->fetch_step[o][loop];
     place.at[o].offset += tiles * stride;
-    place.fetch[o].offset += tiles * (step ? step : stride);
+    place.fetch[o].offset += tiles * (step ? step : anas_depthwise_stride(d, o, loop) * tile);
   }
   return place;
 }
@@ -34,7 +49,9 @@ static int64_t tiles_of(const struct anas_depthwise *d, int loop) {
 void anas_depthwise_plan_fetch(struct anas_depthwise *d, int unit, int64_t count, const int *inside, int num,
                                const int *taps, int num_taps, struct anas_depthwise_place *place) {
   for (int o = 0; o < 3; o++) {
-    const int64_t *stride = d->nest->operand[o].stride;
+    int64_t stride[ANAS_CPU_LOOPS];
+    for (int l = 0; l < d->nest->num_loops; l++)
+      stride[l] = anas_depthwise_stride(d, o, l);
     int64_t next = stride[unit] * count, span = 1, visits = 1;
     if (next <= 0 || (o == d->out && !d->nest->operand[o].covered)) continue; // the weights, or every s-th position
     for (int i = 0; i < num; i++) {
@@ -103,30 +120,66 @@ void anas_depthwise_store(const struct anas_depthwise *d, const struct anas_dept
   anas_code_vector_store(d->code, value, d->flat[d->out], anas_address_offset(place->at[d->out], offset), d->active);
 }
 
-// The smallest sum of two offsets above `above`; false if there is none.
-static bool next_offset(int num_a, const int64_t *a, int num_b, const int64_t *b, bool first, int64_t *above) {
-  bool found = false;
-  int64_t next = 0;
-  for (int i = 0; i < num_a; i++)
-    for (int j = 0; j < num_b; j++) {
-      int64_t offset = a[i] + b[j];
-      if ((!first && offset <= *above) || (found && offset >= next)) continue;
-      next = offset;
-      found = true;
-    }
-  *above = next;
-  return found;
+int anas_depthwise_pairs(int num_sums, const int64_t *sum_at, int num_factors, const int64_t *factor_at,
+                         struct anas_depthwise_product *out) {
+  int num = 0;
+  for (int i = 0; i < num_sums; i++)
+    for (int j = 0; j < num_factors; j++)
+      out[num++] = (struct anas_depthwise_product){sum_at[i] + factor_at[j], i, j};
+  return num;
 }
 
-void anas_depthwise_products(const struct anas_depthwise *d, const struct anas_depthwise_place *place, int num_sums,
-                             const int64_t *sum_at, MlirValue *sum, int num_factors, const int64_t *factor_at,
-                             const MlirValue *factor) {
-  int64_t offset = 0;
-  for (bool first = true; next_offset(num_sums, sum_at, num_factors, factor_at, first, &offset); first = false) {
-    MlirValue dense = anas_depthwise_load(d, place, d->dense, offset);
-    for (int i = 0; i < num_sums; i++)
-      for (int j = 0; j < num_factors; j++)
-        if (sum_at[i] + factor_at[j] == offset) sum[i] = anas_code_fma(d->code, dense, factor[j], sum[i]);
+static int by_dense(const void *a, const void *b) {
+  const struct anas_depthwise_product *x = a, *y = b;
+  if (x->dense != y->dense) return x->dense < y->dense ? -1 : 1;
+  return x->sum != y->sum ? x->sum - y->sum : x->factor - y->factor;
+}
+
+void anas_depthwise_products(const struct anas_depthwise *d, const struct anas_depthwise_place *place, int num,
+                             struct anas_depthwise_product *product, MlirValue *sum, const MlirValue *factor) {
+  MlirValue dense = {0};
+  qsort(product, (size_t)num, sizeof *product, by_dense);
+  for (int i = 0; i < num; i++) {
+    const struct anas_depthwise_product *p = &product[i];
+    if (i == 0 || p->dense != product[i - 1].dense) dense = anas_depthwise_load(d, place, d->dense, p->dense);
+    sum[p->sum] = anas_code_fma(d->code, dense, factor[p->factor], sum[p->sum]);
+  }
+}
+
+// Products of the tile of `size` iterations from `first` on, relative to the place of the tile in its run.
+static int tile_products(const struct anas_depthwise_axis *axis, bool is_point, int64_t others, int64_t first,
+                         int64_t size, int64_t base, struct anas_depthwise_product *out) {
+  int num = 0;
+  for (int64_t i = 0; i < size; i++)
+    for (int64_t j = 0; j < others; j++) {
+      int64_t index;
+      if (!anas_depthwise_exists(axis, is_point ? first + i : j, is_point ? j : first + i, &index)) continue;
+      out[num++] = (struct anas_depthwise_product){axis->weight * index - base, (int)(is_point ? i : j),
+                                                   (int)(is_point ? j : i)};
+    }
+  return num;
+}
+
+void anas_depthwise_next_run(const struct anas_depthwise *d, const struct anas_depthwise_axis *axis, int loop,
+                             int64_t from, int64_t size, struct anas_depthwise_run *out) {
+  bool is_point = loop == axis->point;
+  int other = is_point ? axis->tap : axis->point;
+  int64_t extent = d->nest->extent[loop], others = other < 0 ? 1 : d->nest->extent[other];
+  int64_t coef = is_point ? axis->point_coef : axis->tap_coef;
+  struct anas_depthwise_product next[ANAS_DEPTHWISE_PRODUCTS];
+  out->first = from;
+  out->tiles = 1;
+  out->size = extent - from < size ? extent - from : size;
+  out->num = tile_products(axis, is_point, others, from, out->size, 0, out->product);
+  out->dense_step = coef * size / axis->every * axis->weight;
+  if (coef * size % axis->every) return;
+  for (; from + (out->tiles + 1) * size <= extent; out->tiles++) {
+    int num = tile_products(axis, is_point, others, from + out->tiles * size, size, out->tiles * out->dense_step, next);
+    if (num != out->num) break;
+    for (int i = 0; i < num; i++)
+      if (next[i].dense != out->product[i].dense || next[i].sum != out->product[i].sum ||
+          next[i].factor != out->product[i].factor)
+        return;
   }
 }
 
@@ -144,4 +197,20 @@ void anas_depthwise_channels(struct anas_depthwise *d, struct anas_depthwise_pla
   if (whole == channels) return;
   d->active = (int)(channels - whole);
   emit(d, anas_depthwise_skip(d, place, d->lane, d->lanes, whole / d->lanes), data);
+}
+
+struct anas_depthwise_place anas_depthwise_outer(const struct anas_depthwise *d, struct anas_depthwise_place place,
+                                                 MlirValue iv, int64_t *out_range) {
+  struct anas_code *code = d->code;
+  MlirValue left = iv;
+  *out_range = 1;
+  for (int i = d->num_outer - 1; i >= 0; i--) {
+    int loop = d->outer[i];
+    MlirValue size = anas_code_index(code, d->nest->extent[loop]);
+    MlirValue digit = i > 0 ? anas_code_binary(code, "arith.remui", left, size) : left;
+    if (i > 0) left = anas_code_binary(code, "arith.divui", left, size);
+    place = anas_depthwise_move(d, place, loop, 1, digit);
+    *out_range *= d->nest->extent[loop];
+  }
+  return place;
 }

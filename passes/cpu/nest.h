@@ -5,11 +5,23 @@
 
 #include "passes/cpu/cpu.h"
 
+#include <mlir-c/AffineExpr.h>
+
 #define ANAS_CPU_LOOPS 16
 #define ANAS_CPU_OPERANDS 16
+#define ANAS_CPU_BORDERS 2
 
 // ---- the nest
 // --------------------------------------------------------------------------------------------------------
+
+// An index that is not linear in the loops, because it wraps around or skips (passes/lower/border.c). It adds
+// weight * index to the address of the operand. Its loops are indexed, so that they stay what they are in the body, and
+// have no share in the operand's strides.
+struct anas_cpu_border {
+  MlirAffineExpr index; // of the dimensions of the linalg.generic
+  int64_t weight;
+  bool loop[ANAS_CPU_LOOPS];
+};
 
 struct anas_cpu_operand {
   MlirValue memref; // argument of the kernel function
@@ -18,6 +30,8 @@ struct anas_cpu_operand {
   int64_t elements;
   int64_t offset; // of iteration (0, 0, ...), in elements of the row-major buffer, like every stride
   int64_t stride[ANAS_CPU_LOOPS];
+  int num_borders; // inputs only
+  struct anas_cpu_border border[ANAS_CPU_BORDERS];
   // Outputs only. filled: every element holds fill before the nest runs. covered: the parallel loops visit every
   // element exactly once, so that a filled output needs no separate fill. slab[l]: for loop l alone, iteration i writes
   // only elements [slab_offset + i*stride[l], slab_offset + (i+1)*stride[l]).
@@ -47,6 +61,12 @@ struct anas_cpu_nest {
 // Reads the linalg.fill ops and the linalg.generic of a kernel function.
 anas_status anas_cpu_nest_read(MlirOperation function, struct anas_cpu_nest *out);
 int64_t anas_cpu_nest_iterations(const struct anas_cpu_nest *nest);
+// The operand's address depends on the loop, by its stride or by a border.
+bool anas_cpu_moves(const struct anas_cpu_nest *nest, int operand, int loop);
+bool anas_cpu_has_border(const struct anas_cpu_nest *nest, int loop); // of any operand
+// A border's index in one iteration of its loops.
+int64_t anas_cpu_border_at(const struct anas_cpu_nest *nest, const struct anas_cpu_border *border,
+                           const int64_t *iteration);
 
 struct anas_combiner { // yield = op(accumulator, something)
   const char *op;
@@ -204,6 +224,9 @@ bool anas_cpu_depthwise(struct anas_code *code, const struct anas_cpu_nest *nest
 // Copies that transpose.
 bool anas_cpu_transpose(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
                         struct anas_cpu_range *out);
+// The index of a border times its weight, of indices in the loops (null: 0).
+MlirValue anas_cpu_border_address(struct anas_code *code, const struct anas_cpu_nest *nest,
+                                  const struct anas_cpu_border *border, const MlirValue *iv);
 // Every other nest.
 anas_status anas_cpu_vector(struct anas_code *code, const struct anas_cpu_nest *nest, MlirValue begin, MlirValue end,
                             struct anas_cpu_range *out);

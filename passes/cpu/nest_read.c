@@ -65,9 +65,25 @@ static int distinct_digits(const struct linear *linear, int num_dims, const int6
   }
 }
 
+// Dimensions of extent 1 have no loop.
+static anas_status read_border(struct anas_cpu_operand *operand, MlirAffineExpr index, int64_t weight, int num_dims,
+                               const int64_t *extents, bool *indexed) {
+  if (operand->output || operand->num_borders == ANAS_CPU_BORDERS)
+    return anas_fail(ANAS_UNSUPPORTED,
+                     "kernel function: an indexing map of an output, or more than %d indices of an "
+                     "input, are not linear in the loops",
+                     ANAS_CPU_BORDERS);
+  struct anas_cpu_border *border = &operand->border[operand->num_borders++];
+  *border = (struct anas_cpu_border){.index = index, .weight = weight};
+  for (int l = 0; l < num_dims; l++)
+    if (extents[l] > 1 && mlirAffineExprIsFunctionOfDim(index, l)) border->loop[l] = indexed[l] = true;
+  return ANAS_OK;
+}
+
 // Reads an operand: strides per dimension of the generic, and for outputs which dimensions split it.
 static anas_status read_operand(struct anas_cpu_operand *operand, MlirAffineMap map, int num_dims,
-                                const int64_t *extents, bool *split /* [num_dims], cleared where unsafe */) {
+                                const int64_t *extents, bool *split /* [num_dims], cleared where unsafe */,
+                                bool *indexed) {
   MlirType type = mlirValueGetType(operand->memref);
   if (!mlirTypeIsAMemRef(type) || !mlirShapedTypeHasStaticShape(type) ||
       !mlirAffineMapIsIdentity(mlirMemRefTypeGetAffineMap(type)))
@@ -86,8 +102,11 @@ static anas_status read_operand(struct anas_cpu_operand *operand, MlirAffineMap 
   bool outermost = true;
   for (int d = 0; d < rank; d++) {
     struct linear linear = {0};
-    if (!add_linear(mlirAffineMapGetResult(map, d), 1, &linear))
-      return anas_fail(ANAS_UNSUPPORTED, "kernel function: an indexing map is not linear in the loops");
+    if (!add_linear(mlirAffineMapGetResult(map, d), 1, &linear)) {
+      ANAS_RETURN_IF_ERROR(
+          read_border(operand, mlirAffineMapGetResult(map, d), weight[d + 1], num_dims, extents, indexed));
+      continue;
+    }
     operand->offset += linear.constant * weight[d + 1];
     for (int l = 0; l < num_dims; l++)
       operand->stride[l] += linear.coef[l] * weight[d + 1];
@@ -119,10 +138,15 @@ static void drop_loop(struct anas_cpu_nest *nest, int loop, int replacement) {
     for (int o = 0; o < nest->num_operands; o++) {
       nest->operand[o].stride[l] = nest->operand[o].stride[l + 1];
       nest->operand[o].slab[l] = nest->operand[o].slab[l + 1];
+      for (int b = 0; b < nest->operand[o].num_borders; b++)
+        nest->operand[o].border[b].loop[l] = nest->operand[o].border[b].loop[l + 1];
     }
   }
-  for (int o = 0; o < nest->num_operands; o++)
+  for (int o = 0; o < nest->num_operands; o++) {
     nest->operand[o].stride[last] = nest->operand[o].slab[last] = 0;
+    for (int b = 0; b < nest->operand[o].num_borders; b++)
+      nest->operand[o].border[b].loop[last] = false;
+  }
   for (int d = 0; d < MAX_DIMS; d++) {
     int *position = &nest->loop_of_dim[d];
     if (*position == loop) *position = replacement;
@@ -231,7 +255,7 @@ static anas_status read_generic(MlirOperation generic, struct anas_cpu_nest *nes
     nest->operand[o].memref = mlirOperationGetOperand(generic, o);
     nest->operand[o].output = o >= nest->num_in;
     MlirAffineMap map = mlirAffineMapAttrGetValue(mlirArrayAttrGetElement(maps, o));
-    ANAS_RETURN_IF_ERROR(read_operand(&nest->operand[o], map, num_dims, nest->extent, nest->split));
+    ANAS_RETURN_IF_ERROR(read_operand(&nest->operand[o], map, num_dims, nest->extent, nest->split, nest->indexed));
   }
   nest->body = mlirRegionGetFirstBlock(mlirOperationGetRegion(generic, 0));
   int kept = 0, inputs = 0;

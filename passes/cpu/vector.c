@@ -110,7 +110,11 @@ static anas_status emit_vector(struct anas_vector_plan *plan, const struct place
       body.arg[o] = plan->accumulator[from];
       from += per_output;
     } else {
-      body.arg[o] = load_lanes(plan, o, vector_address(plan, place, o, vector), active);
+      struct anas_address at = vector_address(plan, place, o, vector);
+      for (int b = 0; b < nest->operand[o].num_borders; b++)
+        at.value =
+            anas_code_add(code, at.value, anas_cpu_border_address(code, nest, &nest->operand[o].border[b], body.iv));
+      body.arg[o] = load_lanes(plan, o, at, active);
     }
   }
   ANAS_RETURN_IF_ERROR(anas_cpu_body_emit(&body, yields));

@@ -60,7 +60,7 @@ static double body_cost(const struct anas_cpu_nest *nest) {
 static double lane_cost(const struct anas_vector_plan *plan, int loop) {
   const struct anas_cpu_nest *nest = &plan->nest;
   bool reduces = stands_still(nest, loop);
-  if (!reduces && !is_free(nest, loop)) return INFINITY;
+  if ((!reduces && !is_free(nest, loop)) || anas_cpu_has_border(nest, loop)) return INFINITY;
   double once = body_cost(nest);
   for (int o = 0; o < nest->num_operands; o++) {
     if (reduces && o >= nest->num_in && !plan->combiner[o]) return INFINITY;
@@ -157,7 +157,7 @@ static int num_register_outputs(const struct anas_vector_plan *plan) {
 
 static bool reads_once(const struct anas_cpu_nest *nest, int loop) {
   for (int o = 0; o < nest->num_in; o++)
-    if (nest->operand[o].stride[loop] == 0) return true;
+    if (!anas_cpu_moves(nest, o, loop)) return true;
   return false;
 }
 

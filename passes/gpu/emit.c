@@ -196,9 +196,22 @@ void anas_gpu_digits(struct anas_gpu_function *f, MlirValue linear, const struct
   }
 }
 
+// Index arithmetic of a border is that of passes/cpu.
+static MlirValue border_address(struct anas_gpu_function *f, const struct anas_cpu_border *border,
+                                const MlirValue *digit) {
+  const struct anas_cpu_nest *nest = &f->emit->nest;
+  MlirValue iv[ANAS_CPU_LOOPS] = {{0}};
+  for (int l = 0; l < nest->num_loops; l++)
+    if (border->loop[l]) iv[l] = anas_gpu_index(f, digit[l]);
+  MlirValue address = anas_cpu_border_address(&f->code, nest, border, iv);
+  return mlirValueIsNull(address) ? address : anas_code_unary(&f->code, "arith.index_cast", address, f->code.i32);
+}
+
 MlirValue anas_gpu_address(struct anas_gpu_function *f, const struct anas_cpu_operand *operand, const MlirValue *digit,
                            int num_loops) {
   MlirValue sum = {0};
+  for (int b = 0; b < operand->num_borders; b++)
+    sum = anas_gpu_add(f, sum, border_address(f, &operand->border[b], digit));
   for (int l = 0; l < num_loops; l++)
     sum = anas_gpu_add(f, sum, anas_gpu_scale(f, digit[l], operand->stride[l]));
   return anas_gpu_offset(f, sum, operand->offset);

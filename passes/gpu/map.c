@@ -46,7 +46,7 @@ static void sort_loops(const struct anas_cpu_nest *nest, int operand, int *loops
 // Four elements a thread: everything the body touches moves by one element or not at all.
 static bool can_vectorise(const struct anas_cpu_nest *nest, int loop) {
   for (int o = 0; o < nest->num_operands; o++) {
-    if (o < nest->num_in && nest->operand[o].stride[loop] == 0) continue;
+    if (o < nest->num_in && !anas_cpu_moves(nest, o, loop)) continue;
     if (!anas_gpu_aligned(nest, o, loop)) return false;
   }
   return true;

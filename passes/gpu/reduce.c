@@ -84,7 +84,7 @@ static void choose(const struct anas_cpu_nest *nest, struct plan *plan) {
   plan->columns = fastest >= 0 && nest->operand[largest].stride[fastest] == 1;
   plan->lanes = plan->columns ? 4 : 1;
   for (int o = 0; o < nest->num_operands && plan->lanes == 4; o++)
-    if (!(o < nest->num_in && nest->operand[o].stride[fastest] == 0) && !anas_gpu_aligned(nest, o, fastest))
+    if (!(o < nest->num_in && !anas_cpu_moves(nest, o, fastest)) && !anas_gpu_aligned(nest, o, fastest))
       plan->lanes = 1;
   int64_t limit = plan->columns ? 32 : ANAS_GPU_BLOCK / 32;
   plan->across = power_of_two_above((plan->points + plan->lanes - 1) / plan->lanes);

@@ -38,7 +38,7 @@ static bool is_producer(const struct anas_lowering *l, int n, int *out_result) {
     return false;
   bool updates = anas_nest_uses_output(nest, 0);
   for (int i = 0; i < nest->num_in; i++)
-    if (anas_lowering_overlap(l, nest->in[i].buffer, result)) return false;
+    if (anas_lowering_overlap(l, nest->in[i].buffer, result) || anas_access_bordered(&nest->in[i])) return false;
   for (int k = 0; k < l->num_nests; k++)
     if (k != n && anas_nest_writes(l, l->nests[k], storage) && (k > n || !updates)) return false;
   *out_result = result;

@@ -41,6 +41,12 @@ static bool by_parts(const struct anas_lowering *l, const struct anas_nest *nest
   int64_t part = 0, least = 0, most = 0, weight = 1;
   for (int d = shape->rank - 1; d >= 0; d--) {
     const struct anas_linear *index = &access->index[d];
+    if (access->border[d]) { // anywhere in the dimension
+      if (index->coef[0]) return false;
+      most += (shape->dim[d] - 1) * weight;
+      weight *= shape->dim[d];
+      continue;
+    }
     least += index->constant * weight;
     most += index->constant * weight;
     part += index->coef[0] * weight;

@@ -18,6 +18,8 @@
 //     `slabs` equal parts of the first loop of every callee, then the second parts, and so on.
 //   func.func private @k_<32 hex digits>(%0: memref<...>, ...)           // attributes anas.kernel = "<kind>",
 //     body: linalg.fill of outputs, then exactly one linalg.generic        anas.flops : f64, anas.bytes : f64
+//     indexing maps are linear in the loops, but for inputs with a border: (linear floordiv every) mod extent, and the
+//     body takes zero where that is not the element the nest means (border.c);
 //     operands are distinct buffers: inputs first, then outputs; a buffer that is both appears once, as an output.
 //     The last input may be a shape operand, which bounds loops that no other operand bounds and is never read
 //     (lowering.h). The kind of a fused kernel names its parts: "bias_add+relu_fwd".

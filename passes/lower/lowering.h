@@ -69,6 +69,18 @@ void anas_lowering_reorder(struct anas_lowering *l, const int *key, int num_keys
 anas_status anas_nest_check(const struct anas_lowering *l, const struct anas_nest *nest);
 bool anas_linear_equal(const struct anas_linear *a, const struct anas_linear *b);
 bool anas_access_same_index(const struct anas_access *a, const struct anas_access *b, int rank);
+bool anas_access_bordered(const struct anas_access *access); // some index may leave the buffer
+// Smallest and largest value of an index over the iterations of the nest.
+void anas_linear_range(const struct anas_nest *nest, const struct anas_linear *index, int64_t *out_low,
+                       int64_t *out_high);
+// Rewrites body and yields so that accesses with a border become accesses without, of the element that
+// anas_border_index says, which always exists: zero is chosen instead of it where the border is.
+void anas_nest_body_with_borders(const struct anas_lowering *l, struct anas_nest *nest);
+// Appends the index of dimension d as an affine expression inside the dimension.
+void anas_border_index(const struct anas_nest *nest, const struct anas_access *access, int d, int64_t extent,
+                       struct anas_strbuf *out);
+// Appends the index as an affine expression: "d0 * 2 + d1 + 5".
+void anas_linear_text(const struct anas_nest *nest, const struct anas_linear *index, struct anas_strbuf *out);
 // The loop l if index is exactly "loop l", -1 otherwise.
 int anas_linear_single_loop(const struct anas_linear *index);
 // True if the access visits every element of its buffer exactly once: each index is one loop over the whole extent (or

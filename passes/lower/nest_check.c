@@ -10,8 +10,14 @@ bool anas_linear_equal(const struct anas_linear *a, const struct anas_linear *b)
 
 bool anas_access_same_index(const struct anas_access *a, const struct anas_access *b, int rank) {
   for (int d = 0; d < rank; d++)
-    if (!anas_linear_equal(&a->index[d], &b->index[d])) return false;
+    if (a->border[d] != b->border[d] || !anas_linear_equal(&a->index[d], &b->index[d])) return false;
   return true;
+}
+
+bool anas_access_bordered(const struct anas_access *access) {
+  for (int d = 0; d < ANAS_MAX_RANK; d++)
+    if (access->border[d]) return true;
+  return false;
 }
 
 int anas_linear_single_loop(const struct anas_linear *index) {
@@ -29,6 +35,7 @@ bool anas_access_bijective(const struct anas_lowering *l, const struct anas_nest
                            const struct anas_access *access) {
   const struct anas_shape *shape = anas_lower_shape(l, access->buffer);
   bool used[ANAS_MAX_LOOPS] = {false};
+  if (anas_access_bordered(access)) return false;
   for (int d = 0; d < shape->rank; d++) {
     const struct anas_linear *index = &access->index[d];
     int loop = anas_linear_single_loop(index);
@@ -48,6 +55,7 @@ bool anas_access_bijective(const struct anas_lowering *l, const struct anas_nest
 
 bool anas_access_injective(const struct anas_nest *nest, const struct anas_access *access, int rank) {
   bool used[ANAS_MAX_LOOPS] = {false};
+  if (anas_access_bordered(access)) return false;
   for (int d = 0; d < rank; d++) {
     int64_t reach = 0; // of the loops taken so far, in order of their coefficients
     for (int64_t smallest = 0;;) {
@@ -73,9 +81,8 @@ bool anas_access_injective(const struct anas_nest *nest, const struct anas_acces
   return true;
 }
 
-// Smallest and largest value of an index over the iteration space.
-static void linear_range(const struct anas_nest *nest, const struct anas_linear *index, int64_t *out_low,
-                         int64_t *out_high) {
+void anas_linear_range(const struct anas_nest *nest, const struct anas_linear *index, int64_t *out_low,
+                       int64_t *out_high) {
   int64_t low = index->constant, high = index->constant;
   for (int k = 0; k < nest->num_loops; k++) {
     int64_t reach = index->coef[k] * (nest->extent[k] - 1);
@@ -98,7 +105,13 @@ static anas_status check_access(const struct anas_lowering *l, const struct anas
                          nest->num_loops);
     int64_t low, high;
     char text[128];
-    linear_range(nest, index, &low, &high);
+    anas_linear_range(nest, index, &low, &high);
+    if (access->border[d]) {
+      if (what[0] == 'o' || shape->element != ANAS_F32 || access->border[d] < 0 || d >= shape->rank)
+        return anas_fail(ANAS_INTERNAL, "nest '%s': %s %d has a border in dimension %d; only inputs of f32 can",
+                         nest->kind, what, number, d);
+      continue;
+    }
     if (low < 0 || high >= (d < shape->rank ? shape->dim[d] : 1))
       return anas_fail(ANAS_INTERNAL, "nest '%s': %s %d reaches %lld..%lld in dimension %d of tensor<%s>", nest->kind,
                        what, number, (long long)low, (long long)high, d, anas_shape_text(shape, text));

@@ -101,7 +101,7 @@ static void bound_loops(struct printer *p) {
     const struct anas_shape *shape = anas_lower_shape(p->l, access->buffer);
     for (int d = 0; d < shape->rank; d++) {
       int loop = anas_linear_single_loop(&access->index[d]);
-      if (loop < 0) continue;
+      if (loop < 0 || access->border[d]) continue;
       if (is_prefix(nest, &access->index[d], shape->dim[d]))
         p->companion = nest->num_loops;
       else
@@ -114,15 +114,8 @@ static void bound_loops(struct printer *p) {
 }
 
 static void print_index(struct printer *p, const struct anas_linear *index, int64_t extent) {
-  bool any = false;
-  for (int k = 0; k < p->nest->num_loops; k++) {
-    if (!index->coef[k]) continue;
-    anas_strbuf_addf(&p->text, "%sd%d", any ? " + " : "", k);
-    if (index->coef[k] != 1) anas_strbuf_addf(&p->text, " * %lld", (long long)index->coef[k]);
-    any = true;
-  }
+  anas_linear_text(p->nest, index, &p->text);
   if (is_prefix(p->nest, index, extent)) anas_strbuf_addf(&p->text, " + d%d", p->companion);
-  if (index->constant || !any) anas_strbuf_addf(&p->text, "%s%lld", any ? " + " : "", (long long)index->constant);
 }
 
 static void print_map_head(struct printer *p) {
@@ -147,7 +140,10 @@ static void print_maps(struct printer *p) {
     print_map_head(p);
     for (int d = 0; d < shape->rank; d++) {
       if (d) anas_strbuf_adds(&p->text, ", ");
-      print_index(p, &access->index[d], shape->dim[d]);
+      if (access->border[d])
+        anas_border_index(nest, access, d, shape->dim[d], &p->text);
+      else
+        print_index(p, &access->index[d], shape->dim[d]);
     }
     anas_strbuf_adds(&p->text, i + 1 < nest->num_in + nest->num_out ? ")>, " : ")>");
   }
@@ -297,6 +293,7 @@ anas_status anas_kernel_function_print(const struct anas_lowering *l, const stru
   struct printer p = {.l = l, .nest = &copy};
   struct anas_kernel_function kernel = {0};
   anas_status status = anas_nest_simplify(l, &copy);
+  if (status == ANAS_OK) anas_nest_body_with_borders(l, &copy);
   if (status == ANAS_OK) status = print_kernel(&p, &kernel);
   if (status == ANAS_OK) {
     memcpy(kernel.name, "k_", 2);

@@ -305,11 +305,14 @@ static anas_status translate(const struct anas_nest *nest, struct instruction *o
 struct walk { // one access: its elements and the step of each loop in them
   cell *data;
   int64_t start, step[ANAS_MAX_LOOPS];
+  const struct anas_access *bordered; // null: it stays inside its buffer
+  const struct anas_shape *shape;
 };
 
 static struct walk walk_of(struct nest_memory *memory, const struct anas_nest *nest, const struct anas_access *access) {
   const struct anas_shape *shape = anas_lower_shape(memory->lowering, access->buffer);
-  struct walk walk = {.data = nest_memory_buffer(memory, access->buffer)};
+  struct walk walk = {.data = nest_memory_buffer(memory, access->buffer), .shape = shape};
+  if (anas_access_bordered(access)) walk.bordered = access;
   int64_t stride = 1;
   for (int d = shape->rank - 1; d >= 0; d--) {
     walk.start += access->index[d].constant * stride;
@@ -325,6 +328,24 @@ static int64_t walk_at(const struct walk *walk, const int64_t *counter, int loop
   for (int k = 0; k < loops; k++)
     at += walk->step[k] * counter[k];
   return at;
+}
+
+// What an access reads, which may be the zeros around its buffer.
+static cell walk_read(const struct walk *walk, const int64_t *counter, int loops) {
+  if (!walk->bordered) return walk->data[walk_at(walk, counter, loops)];
+  int64_t at = 0;
+  for (int d = 0; d < walk->shape->rank; d++) {
+    const struct anas_linear *linear = &walk->bordered->index[d];
+    int64_t index = linear->constant, border = walk->bordered->border[d];
+    for (int k = 0; k < loops; k++)
+      index += linear->coef[k] * counter[k];
+    if (border) {
+      if (index < 0 || index % border || index / border >= walk->shape->dim[d]) return real(0);
+      index /= border;
+    }
+    at = at * walk->shape->dim[d] + index;
+  }
+  return walk->data[at];
 }
 
 static void fill_output(struct nest_memory *memory, const struct anas_nest *nest, int j) {
@@ -356,7 +377,7 @@ anas_status nest_interpret_part(struct nest_memory *memory, const struct anas_ne
   int loops = nest->num_loops;
   for (;;) {
     for (int i = 0; i < nest->num_in; i++)
-      file[i] = in[i].data[walk_at(&in[i], counter, loops)];
+      file[i] = walk_read(&in[i], counter, loops);
     int64_t at[ANAS_MAX_RESULTS];
     for (int j = 0; j < nest->num_out; j++)
       file[FIRST_OUT + j] = out[j].data[at[j] = walk_at(&out[j], counter, loops)];
