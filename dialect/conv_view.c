@@ -15,6 +15,10 @@ bool anas_conv_narrow(const struct anas_conv *conv) {
          (conv->features / conv->groups < NARROW_GROUP || conv->channels / conv->groups < NARROW_GROUP);
 }
 
+bool anas_conv_depthwise(const struct anas_conv *conv) {
+  return conv->groups > 1 && conv->channels == conv->groups && conv->features == conv->groups;
+}
+
 bool anas_conv_dim_disjoint(const struct anas_conv_dim *dim) {
   int64_t reach = (dim->window - 1) * dim->dilation;
   return dim->pad == 0 && reach < dim->stride && (dim->out - 1) * dim->stride + reach < dim->in;
@@ -135,22 +139,25 @@ static void emit_view_copy(struct anas_lowering *l, const struct anas_conv_view 
   }
 }
 
-// Finds or makes the packed buffer of every s-th position, with all channels of a group in one dimension.
-static void view_copy(struct anas_lowering *l, struct anas_conv_view *view, int source) {
+// Finds or makes the packed buffer: all channels of a group in one dimension, positions with their halo.
+static void view_copy(struct anas_lowering *l, struct anas_conv_view *view, int source, const int64_t *high) {
   struct anas_shape shape = *anas_lower_shape(l, source), packed = {.element = ANAS_F32};
   char key[160];
   int length = snprintf(key, sizeof key, "activation");
+  bool halo = false;
   packed.dim[packed.rank++] = shape.dim[0];
   for (int d = 0; d < view->spatial; d++) {
-    packed.dim[packed.rank++] = (shape.dim[1 + d] + view->every[d] - 1) / view->every[d];
-    length += snprintf(key + length, sizeof key - (size_t)length, " every %lld", (long long)view->every[d]);
+    halo = halo || view->low[d] || high[d];
+    packed.dim[packed.rank++] = view->low[d] + (shape.dim[1 + d] + view->every[d] - 1) / view->every[d] + high[d];
+    length += snprintf(key + length, sizeof key - (size_t)length, " every %lld halo %lld %lld",
+                       (long long)view->every[d], (long long)view->low[d], (long long)high[d]);
   }
   packed.dim[packed.rank++] = shape.dim[shape.rank - 1];
   bool fresh;
   view->buffer = anas_lower_packed(l, source, key, &packed, &fresh);
   struct anas_conv_view copy = *view; // groups are side by side, which is one group of all channels
   copy.per_group = copy.block = shape.dim[shape.rank - 1];
-  if (fresh) emit_view_copy(l, &copy, source, 1, false);
+  if (fresh) emit_view_copy(l, &copy, source, 1, halo);
 }
 
 static void view_blocked_copy(struct anas_lowering *l, struct anas_conv_view *view, int source, int64_t groups,
@@ -192,14 +199,18 @@ static struct anas_conv_view view_tensor(struct anas_lowering *l, const struct a
 struct anas_conv_view anas_conv_view_of(struct anas_lowering *l, const struct anas_conv *conv, int source,
                                         const int64_t *low, const int64_t *high) {
   struct anas_conv_view view = view_tensor(l, conv, source);
-  bool halo = false;
-  if (anas_conv_narrow(conv)) return view;
+  bool narrow = anas_conv_narrow(conv), halo = false;
+  if (anas_conv_depthwise(conv)) return view;
   for (int d = 0; d < conv->spatial; d++) {
     view.low[d] = low[d];
     halo = halo || low[d] || high[d];
   }
-  if (!halo && (anas_conv_disjoint(conv) || (conv->groups == 1 && view.per_group <= CHANNEL_BLOCK))) return view;
-  view_blocked_copy(l, &view, source, conv->groups, high);
+  if (!halo && (narrow || anas_conv_disjoint(conv) || (conv->groups == 1 && view.per_group <= CHANNEL_BLOCK)))
+    return view;
+  if (narrow)
+    view_copy(l, &view, source, high);
+  else
+    view_blocked_copy(l, &view, source, conv->groups, high);
   return view;
 }
 
@@ -217,9 +228,10 @@ static bool skips_positions(const struct anas_conv *conv) {
 struct anas_conv_view anas_conv_view_input(struct anas_lowering *l, const struct anas_conv *conv, int source) {
   if (skips_positions(conv)) {
     struct anas_conv_view view = view_tensor(l, conv, source);
+    const int64_t high[ANAS_CONV_MAX_SPATIAL] = {0};
     for (int d = 0; d < conv->spatial; d++)
       view.every[d] = conv->dim[d].stride;
-    view_copy(l, &view, source);
+    view_copy(l, &view, source, high);
     return view;
   }
   int64_t low[ANAS_CONV_MAX_SPATIAL], high[ANAS_CONV_MAX_SPATIAL];

@@ -71,13 +71,15 @@ anas_status anas_conv_check(const struct anas_op *op, int which, const struct an
 
 // Groups so narrow that vectors must run over the groups (depthwise above all): no blocking of channels.
 bool anas_conv_narrow(const struct anas_conv *conv);
+// One input and one output channel a group: narrow, too.
+bool anas_conv_depthwise(const struct anas_conv *conv);
 // Windows do not overlap, in one dimension or in all, and lie inside the input: every element is read for one output.
 bool anas_conv_dim_disjoint(const struct anas_conv_dim *dim);
 bool anas_conv_disjoint(const struct anas_conv *conv);
 
-// How nests see an activation (batch, positions..., channels): the tensor itself, a copy of every s-th position, or a
-// blocked copy [batch][group][block and position with halo][channel of block] in which blocks and halo are filled up
-// with zeros.
+// How nests see an activation (batch, positions..., channels): the tensor itself, a copy (padded with zeros, or of
+// every s-th position), or a blocked copy [batch][group][block and position with halo][channel of block] in which
+// blocks and halo are filled up with zeros.
 struct anas_conv_view {
   int buffer;
   bool blocked;
@@ -91,8 +93,8 @@ struct anas_conv_view {
 // Blocks of the stretch with all of them.
 struct anas_stretch anas_conv_view_all(const struct anas_conv_view *view);
 // low and high: positions needed before the first and after the last one. The copy is shared by everybody who asks for
-// the same one; tensors that need neither halo nor blocks are read where they are, and so are those of narrow groups,
-// whose accesses have a border instead of a halo.
+// the same one; tensors that need neither halo nor blocks are read where they are, and so are those of depthwise
+// convolutions, whose accesses have a border instead of a halo.
 struct anas_conv_view anas_conv_view_of(struct anas_lowering *l, const struct anas_conv *conv, int source,
                                         const int64_t *low, const int64_t *high);
 // The input as the forward pass and the filter gradient read it.
@@ -117,7 +119,8 @@ void anas_conv_move(struct anas_access *access, int d, int64_t constant, int loo
 void anas_conv_channel(struct anas_access *access, int dim, int64_t per_group, const struct anas_stretch *stretch,
                        int group, int block, int lane);
 
-// The gradients in the narrow case (conv_narrow.c); x and dy are views of the input and of the gradient.
+// The gradients in the narrow case, that of the data in the depthwise one (conv_narrow.c); x and dy are views of the
+// input and of the gradient.
 void anas_conv_narrow_data(struct anas_lowering *l, const struct anas_conv *conv, int dy, int kernel, int dx);
 void anas_conv_narrow_filter(struct anas_lowering *l, const struct anas_conv *conv, const struct anas_conv_view *x,
                              const struct anas_conv_view *dy, int dk);

@@ -186,7 +186,7 @@ static anas_status data_lower(const struct anas_op *op, struct anas_lowering *l)
   anas_conv_trim(&conv);
   int kernel = anas_lower_operand(l, 1), dx = anas_lower_result(l, 0);
   bool narrow = anas_conv_narrow(&conv);
-  if (narrow && !anas_conv_disjoint(&conv)) {
+  if (anas_conv_depthwise(&conv) && !anas_conv_disjoint(&conv)) {
     anas_conv_narrow_data(l, &conv, anas_lower_operand(l, 0), kernel, dx);
     return ANAS_OK;
   }
