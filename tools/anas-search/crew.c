@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define POLL_MILLISECONDS 100
 #define MAX_LOST 5             // leases of a trial, before it is taken for the reason
 #define PATIENCE_SECONDS 600.0 // without the database
 #define MAX_OUTPUT (1 << 20)   // bytes of output.txt that are kept where files are copied
@@ -249,11 +248,7 @@ anas_status crew_collect(struct crew *crew, crew_ended ended, void *data) {
 }
 
 void crew_wait(const struct crew *crew) {
-  struct pollfd *fds = anas_calloc((size_t)crew->num_running, sizeof *fds);
-  for (int i = 0; i < crew->num_running; i++)
-    fds[i] = (struct pollfd){.fd = crew->running[i].fd, .events = POLLIN};
-  poll(fds, (nfds_t)crew->num_running, POLL_MILLISECONDS);
-  free(fds);
+  trial_wait(crew->running, crew->num_running);
 }
 
 void crew_interrupt(struct crew *crew) {

@@ -252,9 +252,11 @@ static anas_status update_front(struct run *run, int64_t number) {
   anas_status status = ANAS_OK;
   for (int64_t i = 0; i < num_left && drop && status == ANAS_OK; i++)
     status = drop_weights(run, left[i]);
+  const char *store = study_store(search->study); // null: no files
+  for (int64_t i = 0; i < num_left && joined && store; i++)
+    front_remove(store, left[i]);
   free(left);
-  if (status != ANAS_OK || !joined || !study_store(search->study)) return status;
-  return front_export(study_store(search->study), search->trials, run->front, run->num_front);
+  return status == ANAS_OK && joined && store ? front_write(store, search->trials, number) : status;
 }
 
 static anas_status on_end(void *data, int64_t number) {
@@ -373,6 +375,9 @@ static anas_status run_search(struct search *search) {
   anas_status status = target_create(search->options.target, &run.target);
   if (status == ANAS_OK) status = take_stock(&run);
   if (status == ANAS_OK) status = search_announce(search, "running");
+  // The last run may have ended between a result and its file.
+  if (status == ANAS_OK && study_store(search->study))
+    status = front_export(study_store(search->study), search->trials, run.front, run.num_front);
   if (status == ANAS_OK) status = loop(&run);
   // Workers on other machines end with the search, not with a driver that will be back.
   if (status == ANAS_OK) status = search_announce(search, crew_stop_requests() ? "stopped" : "ended");

@@ -121,7 +121,7 @@ static const char *skip_comments(const char *text) {
   return text;
 }
 
-static anas_status export_one(const char *study, const struct study_trial *trials, int64_t number) {
+anas_status front_write(const char *study, const struct study_trial *trials, int64_t number) {
   char *from = study_trial_path(study, number, "candidate.mlir");
   char *to = anas_format("%s/front/%04lld.mlir", study, (long long)number);
   char *text;
@@ -140,6 +140,12 @@ static anas_status export_one(const char *study, const struct study_trial *trial
   return status;
 }
 
+void front_remove(const char *study, int64_t number) {
+  char *path = anas_format("%s/front/%04lld.mlir", study, (long long)number);
+  unlink(path);
+  free(path);
+}
+
 anas_status front_export(const char *study, const struct study_trial *trials, const int64_t *front, int64_t count) {
   char *folder = anas_format("%s/front", study);
   anas_status status = anas_make_directories(folder);
@@ -155,7 +161,7 @@ anas_status front_export(const char *study, const struct study_trial *trials, co
   }
   if (directory) closedir(directory);
   for (int64_t i = 0; i < count && status == ANAS_OK; i++)
-    status = export_one(study, trials, front[i]);
+    status = front_write(study, trials, front[i]);
   free(folder);
   return status;
 }

@@ -201,8 +201,9 @@ int search_run(int argc, char **argv, struct search_options *options /* taken ov
 
 struct trial_process {
   int64_t number;
-  int pid, fd;                      // fd: JSON lines from the child
-  double started, deadline, killed; // monotonic seconds; deadline 0: none; killed 0: not yet
+  int pid, pidfd, fd;                        // fd: JSON lines from the child
+  double started, deadline, killed, checked; // monotonic seconds; deadline 0: none; killed 0: not yet
+  bool silent;                               // it has closed its end of fd
   bool timed_out, over_memory, over_disk, interrupted;
   double renewed;     // when its lease was
   int64_t checkpoint; // time of the last one kept, nanoseconds
@@ -215,6 +216,8 @@ struct trial_process {
 };
 
 anas_status trial_start(struct search *search, int64_t number, struct trial_process *out);
+// Waits until a child has something to say or ends, or its limits are to be looked at.
+void trial_wait(const struct trial_process *running, int count);
 // Reads what the child wrote; true if there was something new.
 bool trial_read(struct trial_process *process, struct study_trial *trial);
 // Enforces limits and collects the child. True if it has ended: trial then holds state, reason and results.
@@ -276,7 +279,10 @@ void front_print(const struct search_options *options, const struct study_trial 
 // Lines "PREFIX..." with the chain of parents of a trial, and the results that are known by now.
 void lineage_comments(const struct study_trial *trials, int64_t number, const char *prefix, bool results,
                       struct anas_strbuf *out);
-// Writes STUDY/front/NNNN.mlir of the front and removes files of trials that left it.
+// STUDY/front/NNNN.mlir: writes one, or removes it.
+anas_status front_write(const char *study, const struct study_trial *trials, int64_t number);
+void front_remove(const char *study, int64_t number);
+// Writes those of the whole front and removes all others.
 anas_status front_export(const char *study, const struct study_trial *trials, const int64_t *front, int64_t count);
 
 // anas-search proxies (proxies_command.c): likewise.

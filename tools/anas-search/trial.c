@@ -10,16 +10,19 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#define CHECK_SECONDS 0.1 // between two looks at the limits of a process
 #define GRACE_SECONDS 3.0 // between SIGTERM and SIGKILL
 #define MAX_KILLS 5       // from outside, before it is the candidate's fault (the system may have run out of memory)
 
@@ -93,6 +96,7 @@ anas_status trial_start(struct search *search, int64_t number, struct trial_proc
       .number = number,
       .pid = pid,
       .fd = ends[0],
+      .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), // -1 on kernels before 5.3: the end is noticed by the clock
       .started = now,
       .deadline = search->options.trial_timeout > 0 ? now + search->options.trial_timeout : 0,
       .memory_limit = limit,
@@ -167,7 +171,8 @@ bool trial_read(struct trial_process *process, struct study_trial *trial) {
   char buffer[4096];
   ssize_t got;
   bool news = false;
-  while ((got = read(process->fd, buffer, sizeof buffer)) > 0)
+  while (!process->silent && (got = read(process->fd, buffer, sizeof buffer)) >= 0) {
+    process->silent = !got;
     for (ssize_t i = 0; i < got; i++) {
       if (buffer[i] != '\n') {
         anas_strbuf_add(&process->line, &buffer[i], 1);
@@ -177,7 +182,18 @@ bool trial_read(struct trial_process *process, struct study_trial *trial) {
       anas_strbuf_clear(&process->line);
       news = true;
     }
+  }
   return news;
+}
+
+void trial_wait(const struct trial_process *running, int count) {
+  struct pollfd *fds = anas_calloc((size_t)count * 2, sizeof *fds);
+  for (int i = 0; i < count; i++) { // of negative ones nothing is expected
+    fds[2 * i] = (struct pollfd){.fd = running[i].silent ? -1 : running[i].fd, .events = POLLIN};
+    fds[2 * i + 1] = (struct pollfd){.fd = running[i].pidfd, .events = POLLIN};
+  }
+  poll(fds, (nfds_t)count * 2, (int)(CHECK_SECONDS * 1e3));
+  free(fds);
 }
 
 // ---- limits and the end
@@ -222,6 +238,8 @@ void trial_interrupt(struct trial_process *process) {
 
 static void enforce(struct trial_process *process) {
   double now = anas_now();
+  if (now - process->checked < CHECK_SECONDS && !process->interrupted) return;
+  process->checked = now;
   process->resident = resident_bytes(process->pid);
   if (process->deadline && now > process->deadline) process->timed_out = true;
   if (process->resident > process->memory_limit) process->over_memory = true;
@@ -291,6 +309,7 @@ bool trial_poll(struct search *search, struct trial_process *process, struct stu
   kill(-process->pid, SIGKILL); // whatever it started
   trial_read(process, trial);
   close(process->fd);
+  if (process->pidfd >= 0) close(process->pidfd);
   anas_strbuf_deinit(&process->line);
   if (pid == process->pid)
     classify(search, process, wait_status, trial);
