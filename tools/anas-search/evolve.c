@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define FOLLOW_SECONDS 0.2 // between looks at what other processes have done
+#define FLUSH_SECONDS 1.0  // results of so long may be lost in a power cut (not in a crash), and are made again
 #define WEIGHTS "weights.safetensors"
 
 static double wall_clock(void) {
@@ -27,7 +28,8 @@ static double wall_clock(void) {
 
 int64_t search_visible(const struct search_options *options, int64_t number) {
   if (options->synchronous) return number / options->synchronous * options->synchronous;
-  int64_t ahead = (options->workers - 1) * pruner_overtaking(options);
+  // Twice the other workers, or one long trial would keep all waiting for its result.
+  int64_t ahead = 2 * (options->workers - 1) * pruner_overtaking(options);
   int64_t visible = number - (options->in_flight ? options->in_flight - 1 : ahead);
   return visible > 0 ? visible : 0;
 }
@@ -152,7 +154,7 @@ struct run {
   int64_t *front;
   int64_t num_front;
   int64_t all_ended; // every trial below has ended
-  double started, followed;
+  double started, followed, flushed;
 };
 
 static bool out_of_budget(const struct run *run) {
@@ -344,6 +346,9 @@ static anas_status loop(struct run *run) {
     ANAS_RETURN_IF_ERROR(crew_collect(&run->crew, on_end, run));
     ANAS_RETURN_IF_ERROR(follow(run));
     ANAS_RETURN_IF_ERROR(check_seed(run->search));
+    if (anas_now() - run->flushed < FLUSH_SECONDS) continue;
+    run->flushed = anas_now();
+    ANAS_RETURN_IF_ERROR(study_flush(run->search->study));
   }
 }
 

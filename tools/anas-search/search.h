@@ -37,7 +37,7 @@ struct search_options {
   struct expression *constraints[MAX_CONSTRAINTS]; // owned
   int num_constraints;
   int64_t trials, seed_trials, synchronous, epochs, max_steps, batch, workers, limit, validation, retries;
-  int64_t in_flight; // trials decided and not ended; 0: as many as workers
+  int64_t in_flight; // trials decided and not ended, at most; 0: twice the workers, less one
   double lease;      // seconds
   char *artefacts;   // directory for files of a study in a database; null: the database
   uint64_t seed;

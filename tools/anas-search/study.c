@@ -399,6 +399,10 @@ anas_status study_atomically(struct study *study, study_body body, void *data) {
   return status;
 }
 
+anas_status study_flush(struct study *study) {
+  return study->engine->flush ? study->engine->flush(study->database) : ANAS_OK;
+}
+
 anas_status study_check(struct study *study) {
   return study->engine->check(study->database, true);
 }

@@ -132,6 +132,9 @@ anas_status study_counter(struct study *study, const char *name, int64_t *out);
 // What body writes is written as a whole, or not at all. One level. body may run more than once.
 typedef anas_status (*study_body)(struct study *study, void *data);
 anas_status study_atomically(struct study *study, study_body body, void *data);
+// What is written survives the end of the process at once, and the end of the machine's power after a flush. Cheap
+// when there is nothing new.
+anas_status study_flush(struct study *study);
 
 // ---- files of a trial's folder, with size and content hash (study_files.c)
 

@@ -62,6 +62,7 @@ struct study_engine {
 
   anas_status (*version)(struct study_database *database, int *out); // of the schema
   anas_status (*set_version)(struct study_database *database, int version);
+  anas_status (*flush)(struct study_database *database); // see study_flush; null: every commit is one
   // Whether the database is sound; complete: whatever it takes.
   anas_status (*check)(struct study_database *database, bool complete);
 };
