@@ -97,8 +97,8 @@ static const struct flag budget[] = {
     {"workers", "N", INTEGER, AT(workers), 0, 256,
      "trials at the same time (default 1); they share the processors; 0: leave them to anas-search worker"},
     {"in-flight", "N", INTEGER, AT(in_flight), 0, 1e6,
-     "without --synchronous, decide on the results of all trials but the last N - 1 (default 0: twice the workers, less "
-     "one, so that nobody waits for the slowest)"},
+     "without --synchronous, decide on the results of all trials but the last N - 1 (default 0: enough that no worker "
+     "waits for the slowest: twice the workers, less one, and more with halving)"},
     {"lease", "T", DURATION, AT(lease), 0, 0,
      "with a study in PostgreSQL, a trial whose worker is not heard of for T is another's to claim (default 60s)"},
     {"trial-timeout", "T", DURATION, AT(trial_timeout), 0, 0, "end a trial after T (default: no limit)"},

@@ -43,15 +43,10 @@ void search_candidate_text(const struct search *search, int64_t number, const st
 
 static anas_status write_candidate(struct search *search, const struct study_trial *trial,
                                    const struct anas_model *model) {
-  char *folder = study_trial_path(study_path(search->study), trial->number, "");
-  char *path = study_trial_path(study_path(search->study), trial->number, "candidate.mlir");
   struct anas_strbuf text = {0};
   search_candidate_text(search, trial->number, model, &text);
-  anas_status status = anas_make_directories(folder);
-  if (status == ANAS_OK) status = anas_file_write(path, text.data, text.size);
+  anas_status status = study_write(search->study, trial->number, "candidate.mlir", text.data, text.size);
   anas_strbuf_deinit(&text);
-  free(path);
-  free(folder);
   return status;
 }
 
@@ -98,6 +93,7 @@ static anas_status add_trial(struct search *search, struct proposal *proposal) {
     trial->finished = trial->created;
   }
   // The file comes first: a trial in the database always has its candidate.
+  search->duplicates += proposal->duplicates;
   struct new_trial new = {trial, proposal};
   ANAS_RETURN_IF_ERROR(study_atomically(search->study, record_new, &new));
   study_discard(search->study, number);

@@ -2,6 +2,7 @@
 // What a search found: the non-dominated trials, as a table and as files with their lineage.
 #include "tools/anas-search/search.h"
 
+#include "passes/search/hypervolume.h"
 #include "passes/search/nondominated.h"
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
@@ -73,6 +74,40 @@ int64_t *front_of(const struct search_options *options, const struct study_trial
     front_add(options, trials, i, &front, out_count, left, &num_left);
   free(left);
   return front;
+}
+
+void front_units(const struct search_options *options, const struct study_trial *trials, int64_t count,
+                 double out_units[MAX_OBJECTIVES]) {
+  int completed = 0;
+  for (int o = 0; o < options->num_objectives; o++)
+    out_units[o] = 0;
+  for (int64_t i = 0; i < count && i < options->seed_trials; i++) {
+    if (trials[i].state != STUDY_COMPLETE) continue;
+    completed++;
+    for (int o = 0; o < options->num_objectives; o++)
+      out_units[o] += trials[i].metric[options->objectives[o].metric];
+  }
+  for (int o = 0; o < options->num_objectives; o++) {
+    out_units[o] = completed ? fabs(out_units[o]) / completed : NAN;
+    if (out_units[o] == 0) out_units[o] = 1;
+  }
+}
+
+double front_hypervolume(const struct search_options *options, const struct study_trial *trials, const int64_t *front,
+                         int64_t count, const double units[MAX_OBJECTIVES]) {
+  int objectives = options->num_objectives;
+  double *rows = anas_calloc((size_t)count * (size_t)objectives, sizeof *rows), volume = 0;
+  for (int64_t i = 0; i < count; i++)
+    for (int o = 0; o < objectives; o++) {
+      const struct search_objective *objective = &options->objectives[o];
+      double value = trials[front[i]].metric[objective->metric] / units[o];
+      rows[i * objectives + o] = objective->maximize ? value : 2 - value;
+    }
+  for (int o = 0; o < objectives; o++)
+    if (isnan(units[o])) volume = NAN;
+  if (!isnan(volume)) volume = anas_hypervolume(rows, (int)count, objectives);
+  free(rows);
+  return volume;
 }
 
 static int generation(const struct study_trial *trials, int64_t number) {

@@ -3,6 +3,7 @@
 #include "tools/anas-search/search.h"
 
 #include <llvm-c/Core.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,9 @@ static bool has_flag(int argc, char **argv, const char *name) {
 }
 
 int main(int argc, char **argv) {
+  // Decisions come and go with some MiB of working memory. Giving it back each time would make the kernel clear it
+  // again each time, and copy it once more after every fork.
+  mallopt(M_TRIM_THRESHOLD, 16 << 20);
   static const char *const commands[] = {"status", "top", "show", "pareto"};
   if (argc > 1 && (!strcmp(argv[1], "fsck") || !strcmp(argv[1], "gc"))) return fsck_command(argc - 1, argv + 1);
   if (argc > 1 && !strcmp(argv[1], "worker")) return worker_command(argc - 1, argv + 1);

@@ -157,6 +157,7 @@ struct search {
   size_t capacity_index;
   int64_t num_indexed;
   struct decision_cost *decisions; // of this process
+  int64_t duplicates;              // children that were known already, in the whole study
   size_t num_decisions, capacity_decisions;
   int64_t cached[MAX_CACHED_MODELS]; // numbers + 1 of the models in memory, a ring; 0: none
   int next_cached;
@@ -274,6 +275,13 @@ int64_t *front_of(const struct search_options *options, const struct study_trial
 // front: the members that it pushed out.
 bool front_add(const struct search_options *options, const struct study_trial *trials, int64_t number, int64_t **front,
                int64_t *count, int64_t *left, int64_t *out_num_left);
+// Means of the completed seed trials' objectives, the units of hypervolumes; NaN while there is none.
+void front_units(const struct search_options *options, const struct study_trial *trials, int64_t count,
+                 double out_units[MAX_OBJECTIVES]);
+// Exact hypervolume of a front. Objectives are measured in units of the seed's; the reference point is 0 where they are
+// maximised and 2 where they are minimised, so that the seed alone has 1. NaN without units.
+double front_hypervolume(const struct search_options *options, const struct study_trial *trials, const int64_t *front,
+                         int64_t count, const double units[MAX_OBJECTIVES]);
 void front_print(const struct search_options *options, const struct study_trial *trials, const int64_t *front,
                  int64_t count, struct anas_strbuf *out);
 // Lines "PREFIX..." with the chain of parents of a trial, and the results that are known by now.

@@ -184,6 +184,7 @@ anas_status search_read_study(struct search *search) {
   ANAS_RETURN_IF_ERROR(status);
   ANAS_RETURN_IF_ERROR(study_load(search->study, 0, &search->trials, &search->num_trials));
   ANAS_RETURN_IF_ERROR(study_load_curves(search->study, search->trials, search->num_trials));
+  ANAS_RETURN_IF_ERROR(study_counter(search->study, "duplicates", &search->duplicates));
   search->capacity_trials = search->capacity_models = (size_t)search->num_trials;
   search->models = anas_calloc((size_t)search->num_trials, sizeof *search->models);
   return ANAS_OK;

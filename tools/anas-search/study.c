@@ -337,6 +337,7 @@ anas_status study_open_worker(const char *path, struct study **out) {
 
 void study_close(struct study *study) {
   if (!study) return;
+  if (study->database) study_flush(study);
   study_files_close(study);
   if (study->database) study->engine->close(study->database);
   free(study->columns);
@@ -400,6 +401,8 @@ anas_status study_atomically(struct study *study, study_body body, void *data) {
 }
 
 anas_status study_flush(struct study *study) {
+  // Files first: what the database mentions exists.
+  ANAS_RETURN_IF_ERROR(study_sync_files(study));
   return study->engine->flush ? study->engine->flush(study->database) : ANAS_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "runtime/support/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 // A writer brings older versions up to date: 1 had no artefacts; since 3, columns of trials are found by name, and
@@ -138,6 +139,8 @@ anas_status study_flush(struct study *study);
 
 // ---- files of a trial's folder, with size and content hash (study_files.c)
 
+// Writes a new file, in a folder that is made; the disk keeps it after study_flush.
+anas_status study_write(struct study *study, int64_t number, const char *file, const void *data, size_t size);
 // Takes the file in study_path as it is now, nothing if there is none.
 anas_status study_record(struct study *study, int64_t number, const char *file);
 anas_status study_forget(struct study *study, int64_t number, const char *file);

@@ -71,6 +71,11 @@ extern const struct study_engine study_sqlite, study_postgres;
 
 #define STUDY_UNFINISHED "'WAITING', 'RUNNING', 'INTERRUPTED'" // states, for SQL: somebody works on it, or may
 
+struct study_new_file {
+  int fd;
+  int64_t number;
+};
+
 struct study {
   const struct study_engine *engine;
   struct study_database *database;
@@ -82,6 +87,8 @@ struct study {
   char *store;     // a directory of all machines; null: the database
   int version;     // of the schema
   bool in_transaction;
+  struct study_new_file *new_files; // that the disk was not yet asked to keep
+  size_t num_new_files, capacity_new_files;
   char *columns;                // ", parent, state, ..."
   char *read, *insert, *update; // statements on trials
   study_patience patience;
@@ -102,6 +109,7 @@ anas_status study_read_trial(const struct study *study, const struct study_value
 #define STUDY_MAX_VALUES 64 // number and columns of a trial, and a few more
 int study_trial_values(const struct study_trial *trial, struct study_value out[STUDY_MAX_VALUES]); // for study->update
 
+anas_status study_sync_files(struct study *study);
 anas_status study_create_curves(struct study *study); // the table; study_curves.c
 anas_status study_files_open(struct study *study);    // study_files.c
 void study_files_close(struct study *study);

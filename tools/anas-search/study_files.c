@@ -88,6 +88,7 @@ anas_status study_keep_files_in(struct study *study, const char *directory) {
 }
 
 void study_files_close(struct study *study) {
+  free(study->new_files);
   if (study->stored && study->directory) remove_tree(study->directory);
   if (study->scratch > 0) close(study->scratch);
   free(study->directory);
@@ -99,6 +100,60 @@ void study_discard(struct study *study, int64_t number) {
   char *folder = study_trial_path(study->directory, number, "");
   remove_tree(folder);
   free(folder);
+}
+
+// ---- new files
+
+#define MAX_NEW_FILES 128 // open at a time
+
+// The folders above are there but for the first trial of a study.
+static int create_file(const struct study *study, int64_t number, const char *path) {
+  int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
+  char *folder = study_trial_path(study->directory, number, "");
+  int fd = -1;
+  if (!mkdir(folder, 0777) || errno == EEXIST)
+    fd = open(path, flags, 0666);
+  else if (anas_make_directories(folder) == ANAS_OK)
+    fd = open(path, flags, 0666);
+  free(folder);
+  return fd;
+}
+
+anas_status study_write(struct study *study, int64_t number, const char *file, const void *data, size_t size) {
+  char *path = study_trial_path(study->directory, number, file);
+  anas_status status = ANAS_OK;
+  int fd = create_file(study, number, path);
+  if (fd < 0) status = anas_fail(ANAS_IO, "cannot create '%s': %s", path, strerror(errno));
+  for (const char *at = data; size && status == ANAS_OK;) {
+    ssize_t wrote = write(fd, at, size);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) status = anas_fail(ANAS_IO, "cannot write '%s': %s", path, strerror(errno));
+    at += wrote;
+    size -= (size_t)wrote;
+  }
+  free(path);
+  if (status != ANAS_OK || study->stored) { // what is stored elsewhere is scratch here
+    if (fd >= 0) close(fd);
+    return status;
+  }
+  study->new_files =
+      anas_grow(study->new_files, study->num_new_files, &study->capacity_new_files, sizeof *study->new_files);
+  study->new_files[study->num_new_files++] = (struct study_new_file){fd, number};
+  return study->num_new_files < MAX_NEW_FILES ? ANAS_OK : study_sync_files(study);
+}
+
+anas_status study_sync_files(struct study *study) {
+  anas_status status = ANAS_OK;
+  for (size_t i = 0; i < study->num_new_files; i++) {
+    const struct study_new_file *new = &study->new_files[i];
+    bool failed = fsync(new->fd) && errno != EINVAL;
+    failed |= close(new->fd) != 0;
+    if (failed)
+      status = anas_fail(ANAS_IO, "cannot write the files of trial %lld of '%s': %s", (long long)new->number,
+                         study->location, strerror(errno));
+  }
+  study->num_new_files = 0;
+  return status;
 }
 
 // ---- one file

@@ -256,8 +256,6 @@ static anas_status open_file(struct database *database, int flags) {
 
 // Commits are written to the log at once; the disk is made to keep them by flush, not by each of them: with many short
 // trials that would be most of the work.
-static const char synchronous[] = "PRAGMA synchronous=NORMAL";
-
 static anas_status flush(struct study_database *base) {
   struct database *database = (struct database *)base;
   int64_t changes = sqlite3_total_changes64(database->db);
@@ -268,13 +266,19 @@ static anas_status flush(struct study_database *base) {
   return ANAS_OK;
 }
 
+// Nobody else moves the log into the database while this process writes: flush knows when its files are there.
+static anas_status set_up_writing(struct database *database) {
+  ANAS_RETURN_IF_ERROR(execute(database, "PRAGMA synchronous=NORMAL", "opening"));
+  return execute(database, "PRAGMA wal_autocheckpoint=0", "opening");
+}
+
 static anas_status create_new(struct database *database) {
   ANAS_RETURN_IF_ERROR(anas_make_directories(database->path));
   ANAS_RETURN_IF_ERROR(take_lock(database));
   warn_network_file_system(database);
   ANAS_RETURN_IF_ERROR(open_file(database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
   ANAS_RETURN_IF_ERROR(execute(database, "PRAGMA journal_mode=WAL", "creating"));
-  return execute(database, synchronous, "creating");
+  return set_up_writing(database);
 }
 
 static anas_status open_existing(struct database *database, bool write) {
@@ -285,7 +289,7 @@ static anas_status open_existing(struct database *database, bool write) {
     warn_network_file_system(database);
   }
   ANAS_RETURN_IF_ERROR(open_file(database, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY));
-  if (write) ANAS_RETURN_IF_ERROR(execute(database, synchronous, "opening"));
+  if (write) ANAS_RETURN_IF_ERROR(set_up_writing(database));
   long id;
   ANAS_RETURN_IF_ERROR(pragma_int(database, "PRAGMA application_id", &id));
   return id == APPLICATION_ID ? ANAS_OK

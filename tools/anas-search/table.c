@@ -14,13 +14,15 @@
 #include <unistd.h>
 
 #define REFRESH_SECONDS 0.3
+#define JSON_SECONDS 5.0
 
 struct table {
   const struct search *search;
   bool live;
-  int lines; // of the picture on the screen
-  int64_t ended;
+  int lines;     // of the picture on the screen
+  int64_t ended; // by this process
   double started, last;
+  int64_t *front, num_front; // as of the trials that have ended
 };
 
 struct table *table_create(const struct search *search) {
@@ -30,7 +32,47 @@ struct table *table_create(const struct search *search) {
   table->live =
       !search->options.json && !search->options.quiet && isatty(STDOUT_FILENO) && terminal && strcmp(terminal, "dumb");
   table->started = anas_now();
+  if (search->options.json) table->last = table->started; // short searches have their events only
+  table->front = front_of(&search->options, search->trials, search->num_trials, &table->num_front);
   return table;
+}
+
+static void join_front(struct table *table, const struct study_trial *trial) {
+  int64_t *left = anas_calloc((size_t)table->num_front + 1, sizeof *left), num_left;
+  front_add(&table->search->options, table->search->trials, trial->number, &table->front, &table->num_front, left,
+            &num_left);
+  free(left);
+}
+
+// ---- how the search stands
+
+struct standing {
+  const struct study_trial *best; // by the first objective; null if nothing is complete
+  double hypervolume;             // NaN while the seed is not trained
+  double an_hour;                 // trials that ended, by this process
+  double left;                    // seconds, NaN if nobody knows
+};
+
+static struct standing standing(const struct table *table, int running) {
+  const struct search *search = table->search;
+  double units[MAX_OBJECTIVES], seconds = anas_now() - table->started;
+  front_units(&search->options, search->trials, search->num_trials, units);
+  struct standing out = {
+      .best = table->num_front ? &search->trials[table->front[0]] : NULL,
+      .hypervolume = front_hypervolume(&search->options, search->trials, table->front, table->num_front, units),
+      .an_hour = seconds > 0 ? (double)table->ended / seconds * 3600 : 0,
+      .left = NAN,
+  };
+  double to_do = (double)(search->options.trials - search->num_trials + running);
+  if (table->ended) out.left = to_do / out.an_hour * 3600;
+  if (search->options.time_limit > 0) out.left = fmin(out.left, fmax(search->options.time_limit - seconds, 0));
+  return out;
+}
+
+// Seconds until a running trial ends, from its steps; NaN before the first ones.
+static double trial_left(const struct trial_process *p, double now) {
+  if (p->step <= 0 || p->steps < p->step) return NAN;
+  return (now - p->started) * (double)(p->steps - p->step) / (double)p->step;
 }
 
 static void erase(struct table *table) {
@@ -58,6 +100,14 @@ static json_t *trial_json(const struct study_trial *trial, const char *event) {
   return object;
 }
 
+static void add_standing(const struct table *table, int running, json_t *object) {
+  struct standing s = standing(table, running);
+  json_object_set_new(object, "best", s.best ? json_integer((json_int_t)s.best->number) : json_null());
+  json_object_set_new(object, "hypervolume", metric(s.hypervolume));
+  json_object_set_new(object, "trials_per_hour", metric(s.an_hour));
+  json_object_set_new(object, "duplicates", json_integer((json_int_t)table->search->duplicates));
+}
+
 static void print_json(json_t *object /* consumed */) {
   char *text = json_dumps(object, JSON_COMPACT);
   if (text) printf("%s\n", text);
@@ -70,17 +120,6 @@ static void print_json(json_t *object /* consumed */) {
 
 static double elapsed(const struct study_trial *trial) {
   return trial->finished > trial->started && trial->started > 0 ? trial->finished - trial->started : 0;
-}
-
-static const struct study_trial *best_trial(const struct search *search) {
-  const struct search_objective *objective = &search->options.objectives[0];
-  const struct study_trial *best = NULL;
-  for (int64_t i = 0; i < search->num_trials; i++) {
-    const struct study_trial *t = &search->trials[i];
-    if (t->state != STUDY_COMPLETE) continue;
-    if (!best || search_standardised(objective, t) > search_standardised(objective, best)) best = t;
-  }
-  return best;
 }
 
 static void add_trial_line(const struct study_trial *trial, struct anas_strbuf *out) {
@@ -106,8 +145,11 @@ void table_trial_started(struct table *table, const struct study_trial *trial) {
 
 void table_trial_ended(struct table *table, const struct study_trial *trial) {
   table->ended++;
+  join_front(table, trial);
   if (table->search->options.json) {
-    print_json(trial_json(trial, "ended"));
+    json_t *object = trial_json(trial, "ended");
+    add_standing(table, 0, object);
+    print_json(object);
     return;
   }
   if (table->search->options.quiet) return;
@@ -132,44 +174,91 @@ void table_message(struct table *table, const char *text) {
   fflush(stdout);
 }
 
+// "1:02:03", "4:05"; "-" for NaN.
+static const char *clock_text(double seconds, char out[32]) {
+  long whole = isfinite(seconds) ? (long)(seconds + 0.5) : 0;
+  if (!isfinite(seconds))
+    snprintf(out, 32, "-");
+  else if (whole >= 3600)
+    snprintf(out, 32, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+  else
+    snprintf(out, 32, "%ld:%02ld", whole / 60, whole % 60);
+  return out;
+}
+
+static const char *doing(const struct trial_process *p) {
+  return p->step ? "training" : "compiling";
+}
+
+static void print_line(struct table *table, struct anas_strbuf *text, const char *before, const char *after) {
+  printf("%s%.*s%s\n", before, width() - 1, anas_strbuf_text(text), after);
+  anas_strbuf_clear(text);
+  table->lines++;
+}
+
 static void draw(struct table *table, const struct trial_process *running, int count, int draining) {
   const struct search *search = table->search;
   struct anas_strbuf text = {0};
-  int columns = width() - 1;
+  char clock[2][32];
+  double now = anas_now();
   erase(table);
-  double now = anas_now(), hours = (now - table->started) / 3600;
+  if (count) {
+    anas_strbuf_adds(&text, "trial  state        epoch  accuracy    loss     params  memory MiB  elapsed      eta");
+    print_line(table, &text, "\x1b[1m", "\x1b[0m");
+  }
   for (int i = 0; i < count; i++) {
     const struct trial_process *p = &running[i];
-    const struct study_trial *t = &search->trials[p->number];
-    anas_strbuf_addf(&text, "trial %4lld  %-11s", (long long)p->number, p->step ? "training" : "compiling");
-    if (p->step)
-      anas_strbuf_addf(&text, "  epoch %lld/%lld  step %lld/%lld  loss %.3f", (long long)p->epoch, (long long)p->epochs,
-                       (long long)p->step, (long long)p->steps, p->loss);
-    if (!isnan(p->val_accuracy)) anas_strbuf_addf(&text, "  accuracy %.4f", p->val_accuracy);
-    anas_strbuf_addf(&text, "  params %.0f  %.0f s  %.0f MiB", t->metric[METRIC_PARAMS], now - p->started,
-                     (double)p->resident / (1 << 20));
-    printf("\x1b[7m%.*s\x1b[0m\n", columns, anas_strbuf_text(&text));
-    anas_strbuf_clear(&text);
-    table->lines++;
+    char epoch[32] = "-", accuracy[16] = "-", loss[16] = "-";
+    if (p->step) snprintf(epoch, sizeof epoch, "%lld/%lld", (long long)p->epoch, (long long)p->epochs);
+    if (!isnan(p->val_accuracy)) snprintf(accuracy, sizeof accuracy, "%.4f", p->val_accuracy);
+    if (!isnan(p->loss)) snprintf(loss, sizeof loss, "%.3f", p->loss);
+    anas_strbuf_addf(&text, "%5lld  %-9s  %7s  %8s  %6s  %9.0f  %10.0f  %7s  %7s", (long long)p->number, doing(p),
+                     epoch, accuracy, loss, search->trials[p->number].metric[METRIC_PARAMS],
+                     (double)p->resident / (1 << 20), clock_text(now - p->started, clock[0]),
+                     clock_text(trial_left(p, now), clock[1]));
+    print_line(table, &text, "\x1b[7m", "\x1b[0m");
   }
-  const struct study_trial *best = best_trial(search);
-  anas_strbuf_addf(&text, "%lld/%lld trials, %.0f an hour", (long long)(search->num_trials - count),
-                   (long long)search->options.trials, hours > 0 ? (double)table->ended / hours : 0);
-  if (best)
-    anas_strbuf_addf(&text, "; best: trial %lld, accuracy %.4f, %.0f parameters", (long long)best->number,
-                     best->metric[METRIC_ACCURACY], best->metric[METRIC_PARAMS]);
+  struct standing s = standing(table, count);
+  anas_strbuf_addf(&text, "%lld/%lld trials, %.0f an hour, eta %s", (long long)(search->num_trials - count),
+                   (long long)search->options.trials, s.an_hour, clock_text(s.left, clock[0]));
+  if (s.best)
+    anas_strbuf_addf(&text, "; best: trial %lld, accuracy %.4f, %.0f parameters", (long long)s.best->number,
+                     s.best->metric[METRIC_ACCURACY], s.best->metric[METRIC_PARAMS]);
+  if (isfinite(s.hypervolume)) anas_strbuf_addf(&text, "; hypervolume %.4f", s.hypervolume);
+  anas_strbuf_addf(&text, "; %lld duplicates", (long long)search->duplicates);
   if (draining) anas_strbuf_adds(&text, "; stopping");
-  printf("%.*s\n", columns, anas_strbuf_text(&text));
-  table->lines++;
+  print_line(table, &text, "", "");
   fflush(stdout);
   anas_strbuf_deinit(&text);
 }
 
+static void print_progress(const struct table *table, const struct trial_process *running, int count) {
+  double now = anas_now();
+  for (int i = 0; i < count; i++) {
+    const struct trial_process *p = &running[i];
+    print_json(json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:f, s:o}", "event", "progress", "trial",
+                         (json_int_t)p->number, "state", doing(p), "epoch", (json_int_t)p->epoch, "epochs",
+                         (json_int_t)p->epochs, "step", (json_int_t)p->step, "steps", (json_int_t)p->steps, "loss",
+                         metric(p->loss), "accuracy", metric(p->val_accuracy), "resident_bytes",
+                         (json_int_t)p->resident, "elapsed", now - p->started, "eta", metric(trial_left(p, now))));
+  }
+  struct standing s = standing(table, count);
+  json_t *object = json_pack("{s:s, s:I, s:i, s:I, s:o}", "event", "standing", "trials",
+                             (json_int_t)(table->search->num_trials - count), "running", count, "planned",
+                             (json_int_t)table->search->options.trials, "eta", metric(s.left));
+  add_standing(table, count, object);
+  print_json(object);
+}
+
 void table_refresh(struct table *table, const struct trial_process *running, int count, int draining) {
   double now = anas_now();
-  if (!table->live || now - table->last < REFRESH_SECONDS) return;
+  bool json = table->search->options.json;
+  if ((!table->live && !json) || now - table->last < (json ? JSON_SECONDS : REFRESH_SECONDS)) return;
   table->last = now;
-  draw(table, running, count, draining);
+  if (json)
+    print_progress(table, running, count);
+  else
+    draw(table, running, count, draining);
 }
 
 static int by_size(const void *left, const void *right) {
@@ -197,22 +286,27 @@ void table_destroy(struct table *table) {
     misses += search->trials[i].cache_misses;
   }
   if (search->options.json) {
-    int64_t count, *front = front_of(&search->options, search->trials, search->num_trials, &count);
     json_t *list = json_array();
-    for (int64_t i = 0; i < count; i++)
-      json_array_append_new(list, json_integer((json_int_t)front[i]));
-    print_json(json_pack("{s:s, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "event", "done", "trials",
-                         (json_int_t)search->num_trials, "front", list, "cache_hits", (json_int_t)hits, "cache_misses",
-                         (json_int_t)misses, "decision_ms_median", decision_percentile(search, false, 0.5),
-                         "decision_ms_p99", decision_percentile(search, false, 0.99), "decision_cpu_ms_median",
-                         decision_percentile(search, true, 0.5), "decision_cpu_ms_p99",
-                         decision_percentile(search, true, 0.99)));
-    free(front);
+    for (int64_t i = 0; i < table->num_front; i++)
+      json_array_append_new(list, json_integer((json_int_t)table->front[i]));
+    json_t *object = json_pack(
+        "{s:s, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "event", "done", "trials", (json_int_t)search->num_trials,
+        "front", list, "cache_hits", (json_int_t)hits, "cache_misses", (json_int_t)misses, "decision_ms_median",
+        decision_percentile(search, false, 0.5), "decision_ms_p99", decision_percentile(search, false, 0.99),
+        "decision_cpu_ms_median", decision_percentile(search, true, 0.5), "decision_cpu_ms_p99",
+        decision_percentile(search, true, 0.99));
+    add_standing(table, 0, object);
+    print_json(object);
   } else {
     erase(table);
     if (hits + misses > 0 && !search->options.quiet)
       printf("object cache: %lld of %lld kernel functions (%.1f %%)\n", (long long)hits, (long long)(hits + misses),
              100 * (double)hits / (double)(hits + misses));
+    struct standing s = standing(table, 0);
+    if (!search->options.quiet && isfinite(s.hypervolume))
+      printf("%.0f trials an hour; hypervolume %.4f; %lld duplicates\n", s.an_hour, s.hypervolume,
+             (long long)search->duplicates);
   }
+  free(table->front);
   free(table);
 }
