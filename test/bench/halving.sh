@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # What successive halving saves: the same search on Fashion-MNIST with every trial trained in full and with
-# --pruner halving, one thread, one worker. Fronts are compared after retraining their networks in full with other seeds,
+# --pruner halving in generations of 12 and of 24, one thread, one worker. Fronts are compared after retraining their networks in full with other seeds,
 # on the test images, which no search has seen: the best accuracy of a network no larger than the seed, and the
 # hypervolume of accuracy above 0.5 times log2 of how much smaller than twice the seed. 'prefix' is the search in full
-# cut off when it has used as much compute as halving did. Compute: training multiply-accumulates, 3 x MACs an image.
+# cut off when it has used as much compute as halving in generations of 24 did. Compute: training multiply-accumulates, 3 x MACs an image.
 # Prints a JSON object a line, the last one with the means. usage: halving.sh BIN [SEEDS [TRIALS_FULL [TRIALS_HALVING]]]
 set -euo pipefail
 bin=$(realpath "$1")
 seeds=${2:-3} full=${3:-36} halving=${4:-48}
-epochs=9 batch=64 limit=${LIMIT:-1536} validation=1000 lr=0.05 retrainings=2 generation=12
+epochs=9 batch=64 limit=${LIMIT:-1536} validation=1000 lr=0.05 retrainings=2
 export ANAS_NUM_THREADS=1
 work=${WORK:-$(mktemp -d)}
 test -n "${WORK:-}" || trap 'rm -rf "$work"' EXIT
@@ -22,9 +22,11 @@ cd "$work"
     s/features = 32 : i64/features = 8 : i64/; s/features = 256 : i64/features = 64 : i64/' >seed.mlir
 training=(--dataset fashion-mnist --limit $limit --validation $validation --epochs $epochs --batch $batch --lr $lr)
 
-search() { # search STUDY SEED TRIALS flags: seconds of processor time
-  local study=$1 seed=$2 trials=$3
-  shift 3
+search() { # search STUDY SEED TRIALS GENERATION flags: seconds of processor time are left in STUDY.time
+  local study=$1 seed=$2 trials=$3 generation=$4
+  test ! -s "$study.time" || return 0
+  shift 4
+  rm -rf "$study"
   /usr/bin/time -f '%U %S' -o "$study.time" "$bin/anas-search" seed.mlir "${training[@]}" --study "$study" --seed "$seed" \
     --trials "$trials" --synchronous $generation --constraint 'params < 1.5*seed.params and macs < 1.5*seed.macs' \
     --keep-weights none "$@" >"$study.txt"
@@ -65,16 +67,18 @@ report() { # report SEED ARM STUDY SECONDS, trials on standard input
 used() { awk '{ print $1 + $2 }' "$1.time"; }
 
 for seed in $(seq "$seeds"); do
-  test -s "full$seed.time" || search "full$seed" "$seed" "$full"
-  test -s "halving$seed.time" || search "halving$seed" "$seed" "$halving" --pruner halving --reduction-factor 3
+  search "full$seed" "$seed" "$full" 12
+  search "halving$seed" "$seed" "$halving" 12 --pruner halving
+  search "halving24-$seed" "$seed" "$halving" 24 --pruner halving
   trials "full$seed" | report "$seed" full "full$seed" "$(used "full$seed")"
   trials "halving$seed" | report "$seed" halving "halving$seed" "$(used "halving$seed")"
-  compute=$(trials "halving$seed" | jq 'map(.compute) | add')
+  trials "halving24-$seed" | report "$seed" halving24 "halving24-$seed" "$(used "halving24-$seed")"
+  compute=$(trials "halving24-$seed" | jq 'map(.compute) | add')
   trials "full$seed" | jq --argjson most "$compute" \
     'reduce .[] as $t ({sum: 0, list: []}; .sum += $t.compute | if .sum <= $most then .list += [$t] else . end) | .list' |
     report "$seed" prefix "full$seed" null
 done | tee results.json
 jq -sc 'group_by(.arm) | map({key: .[0].arm, value: {compute_gmac: (map(.compute_gmac) | add / length),
-    cpu_seconds: (map(.cpu_seconds // 0) | add / length), best: (map(.best) | add / length),
+    cpu_seconds: (map(.cpu_seconds // 0) | add / length), complete: (map(.complete) | add / length), best: (map(.best) | add / length),
     hypervolume: (map(.hypervolume) | add / length)}}) | from_entries
-  | . + {compute_ratio: (.halving.compute_gmac / .full.compute_gmac), cpu_ratio: (.halving.cpu_seconds / .full.cpu_seconds)}' results.json
+  | .full as $full | map_values(. + {compute_ratio: (.compute_gmac / $full.compute_gmac), cpu_ratio: (.cpu_seconds / $full.cpu_seconds)})' results.json
