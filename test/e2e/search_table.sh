@@ -29,10 +29,11 @@ grep -q 'trial  state  *epoch  accuracy .* elapsed  *eta' terminal.txt
 grep -q 'compiling\|training' terminal.txt
 grep -q '[0-9]*/14 trials, [0-9]* an hour, eta .*best: trial [0-9]*, accuracy .*; hypervolume [0-9.]*; [0-9]* duplicates' terminal.txt
 
-# Ctrl-C once, typed there: what runs is finished (signals: search_resume.sh).
+# Ctrl-C once, typed there: what runs is finished (signals: search_resume.sh). exec: else a shell that does not exec the last
+# command of -c by itself gets the signal, too, and passes it on.
 running() { sqlite3 once/study.db "select count(*) from trials where state = 'RUNNING'" 2>/dev/null || echo 0; }
 { until test "$(running)" -ge 1; do sleep 0.1; done; sleep 0.2; printf '\003'; sleep 3; } |
-  TERM=xterm script -qec "anas-search --model cnn --evaluator simulated:seconds=1 --workers 2 --trials 50 --study once" /dev/null >once.txt
+  TERM=xterm script -qec "exec anas-search --model cnn --evaluator simulated:seconds=1 --workers 2 --trials 50 --study once" /dev/null >once.txt
 grep -q 'finishing the running trials; Ctrl-C again stops them' once.txt
 test "$(sqlite3 once/study.db "select count(*) from trials where state <> 'COMPLETE'")" = 0
 test "$(sqlite3 once/study.db "select count(*) from trials")" -le 3
