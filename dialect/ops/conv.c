@@ -139,18 +139,9 @@ static const struct anas_attr_def conv_attrs[NUM_ATTRS] = {
                 .full_set = group_values,
                 .num_full = sizeof group_values / sizeof *group_values,
                 .doc = "independent groups of channels; affine_map<(n, h, w, c) -> (c)> is a depthwise convolution"},
-    [USE_BIAS] = {.name = "use_bias",
-                  .kind = ANAS_ATTR_BOOL,
-                  .fallback = ANAS_BOOL(true),
-                  .doc = "add a trained offset to every feature"},
-    [KERNEL_INIT] = {.name = "kernel_init",
-                     .kind = ANAS_ATTR_INIT,
-                     .fallback = ANAS_INIT_OF(ANAS_LECUN_NORMAL),
-                     .doc = "initialiser of the kernel"},
-    [BIAS_INIT] = {.name = "bias_init",
-                   .kind = ANAS_ATTR_INIT,
-                   .fallback = ANAS_INIT_OF(ANAS_ZEROS),
-                   .doc = "initialiser of the bias"},
+    [USE_BIAS] = ANAS_USE_BIAS_ATTR("every feature"),
+    [KERNEL_INIT] = ANAS_KERNEL_INIT_ATTR("kernel"),
+    [BIAS_INIT] = ANAS_BIAS_INIT_ATTR("bias"),
 };
 
 static anas_status conv_geometry(const struct anas_op *op, struct anas_conv *out) {

@@ -32,18 +32,9 @@ static const struct anas_attr_def attention_attrs[NUM_ATTRS] = {
               .kind = ANAS_ATTR_FLOAT,
               .fallback = ANAS_FLOAT(0),
               .doc = "probability that training drops an attention weight"},
-    [USE_BIAS] = {.name = "use_bias",
-                  .kind = ANAS_ATTR_BOOL,
-                  .fallback = ANAS_BOOL(true),
-                  .doc = "add a trained offset to queries, keys, values and result"},
-    [KERNEL_INIT] = {.name = "kernel_init",
-                     .kind = ANAS_ATTR_INIT,
-                     .fallback = ANAS_INIT_OF(ANAS_LECUN_NORMAL),
-                     .doc = "initialiser of the four kernels"},
-    [BIAS_INIT] = {.name = "bias_init",
-                   .kind = ANAS_ATTR_INIT,
-                   .fallback = ANAS_INIT_OF(ANAS_ZEROS),
-                   .doc = "initialiser of the four biases"},
+    [USE_BIAS] = ANAS_USE_BIAS_ATTR("queries, keys, values and result"),
+    [KERNEL_INIT] = ANAS_KERNEL_INIT_ATTR("four kernels"),
+    [BIAS_INIT] = ANAS_BIAS_INIT_ATTR("four biases"),
 };
 
 struct sizes {
