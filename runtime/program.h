@@ -55,6 +55,7 @@ struct anas_object { // a relocatable object in memory
   void *data;
   size_t size;
   size_t scratch_bytes; // memory that its kernel functions find at the symbol anas_scratch
+  int64_t items;        // of work, among which a launch is split over threads; 0 or 1: it is not
   char plan[120];       // how a kernel function computes, for people
 };
 

@@ -60,7 +60,8 @@ anas_status anas_cpu_to_llvm(MlirModule module);
 // The stock lowering of the same kernel functions (linalg to loops), with the same symbols: the reference of the tests.
 anas_status anas_cpu_reference_to_llvm(MlirModule module);
 
-// LLVM-dialect module to a relocatable object. The largest anas.scratch of its kernels is the object's scratch_bytes.
+// LLVM-dialect module to a relocatable object. The largest anas.scratch of its kernels is the object's scratch_bytes,
+// anas.items its items.
 anas_status anas_cpu_emit_object(MlirModule llvm_module, const struct anas_cpu_target *target,
                                  struct anas_object *out_object);
 

@@ -79,6 +79,8 @@ static void take_notes(MlirModule module, struct anas_object *object) {
   MlirOperation op = mlirModuleGetOperation(module);
   MlirAttribute scratch = mlirOperationGetAttributeByName(op, anas_ref_text("anas.scratch"));
   if (!mlirAttributeIsNull(scratch)) object->scratch_bytes = (size_t)mlirIntegerAttrGetValueInt(scratch);
+  MlirAttribute items = mlirOperationGetAttributeByName(op, anas_ref_text("anas.items"));
+  if (!mlirAttributeIsNull(items)) object->items = mlirIntegerAttrGetValueInt(items);
   MlirAttribute plan = mlirOperationGetAttributeByName(op, anas_ref_text("anas.plan"));
   if (mlirAttributeIsNull(plan)) return;
   MlirStringRef text = mlirStringAttrGetValue(plan);

@@ -302,18 +302,28 @@ static void add_wrappers(struct anas_strbuf *text, const struct kernel *kernel, 
   anas_strbuf_adds(text, "  llvm.return\n}\n");
 }
 
-// Also notes on the module how much scratch memory its kernels need.
+static void note(MlirModule module, const char *name, int64_t value) {
+  MlirAttribute number = mlirIntegerAttrGet(mlirIntegerTypeGet(mlirModuleGetContext(module), 64), value);
+  mlirOperationSetAttributeByName(mlirModuleGetOperation(module), anas_ref_text(name), number);
+}
+
+// Also notes on the module how much scratch memory its kernels need, and among how many items of work the part with
+// most of them is split.
 static anas_status append_wrappers(MlirModule module, struct kernels *kernels) {
   if (!kernels->count) return ANAS_OK;
-  int64_t scratch = 0;
-  for (size_t i = 0; i < kernels->count; i++)
-    if (kernels->items[i].scratch > scratch) scratch = kernels->items[i].scratch;
+  int64_t scratch = 0, items = 1;
+  for (size_t i = 0; i < kernels->count; i++) {
+    const struct kernel *kernel = &kernels->items[i];
+    if (kernel->scratch > scratch) scratch = kernel->scratch;
+    for (int p = 0; p < kernel->num_parts; p++)
+      if (kernel->part[p].parallel && kernel->part[p].range > items) items = kernel->part[p].range;
+  }
+  note(module, "anas.items", items);
   struct anas_strbuf text = {0};
   anas_strbuf_adds(&text, "llvm.func @anas_launch(!llvm.ptr, !llvm.ptr, i32, i64, i64, i32)\n");
   if (scratch > 0) {
     anas_strbuf_adds(&text, "llvm.mlir.global external @anas_scratch() : i8\n");
-    MlirAttribute bytes = mlirIntegerAttrGet(mlirIntegerTypeGet(mlirModuleGetContext(module), 64), scratch);
-    mlirOperationSetAttributeByName(mlirModuleGetOperation(module), anas_ref_text("anas.scratch"), bytes);
+    note(module, "anas.scratch", scratch);
   }
   for (size_t i = 0; i < kernels->count; i++)
     add_wrappers(&text, &kernels->items[i], &kernels->memory);

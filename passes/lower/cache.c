@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define MAGIC "ANASOBJ\n"
-#define VERSION 3
+#define VERSION 4
 #define SUFFIX ".anaso"
 // A temporary file this old belongs to a writer that died.
 #define STALE_SECONDS 3600
@@ -25,11 +25,11 @@
 struct header { // little-endian, as in memory
   char magic[8];
   uint32_t version, header_size;
-  uint64_t payload_size, scratch_bytes, checksum; // checksum: of payload, scratch_bytes and plan
+  uint64_t payload_size, scratch_bytes, items, checksum; // checksum: of payload, scratch_bytes, items and plan
   char plan[120];
   char key[32];
 };
-_Static_assert(sizeof(struct header) == 192, "the header is 192 bytes in the file");
+_Static_assert(sizeof(struct header) == 200, "the header is 200 bytes in the file");
 
 struct anas_cache {
   char *directory;
@@ -97,7 +97,9 @@ static bool read_exactly(int fd, void *data, size_t size) {
 }
 
 static uint64_t checksum(const struct anas_object *object) {
-  return anas_hash64(object->data, object->size, anas_hash64(object->plan, sizeof object->plan, object->scratch_bytes));
+  uint64_t numbers[] = {object->scratch_bytes, (uint64_t)object->items};
+  uint64_t hash = anas_hash64(object->plan, sizeof object->plan, anas_hash64(numbers, sizeof numbers, 0));
+  return anas_hash64(object->data, object->size, hash);
 }
 
 static bool read_entry(int fd, const char *key, struct anas_object *out_object) {
@@ -110,7 +112,8 @@ static bool read_entry(int fd, const char *key, struct anas_object *out_object) 
   if (info.st_size < (off_t)sizeof header || header.payload_size != (uint64_t)info.st_size - sizeof header ||
       !header.payload_size)
     return false;
-  struct anas_object object = {malloc(header.payload_size), header.payload_size, header.scratch_bytes, ""};
+  struct anas_object object = {malloc(header.payload_size), header.payload_size, header.scratch_bytes,
+                               (int64_t)header.items, ""};
   if (!object.data) return false;
   memcpy(object.plan, header.plan, sizeof object.plan);
   if (!read_exactly(fd, object.data, object.size) || object.plan[sizeof object.plan - 1] ||
@@ -165,6 +168,7 @@ anas_status anas_cache_put(struct anas_cache *cache, const char *key, const stru
                           .header_size = sizeof header,
                           .payload_size = object->size,
                           .scratch_bytes = object->scratch_bytes,
+                          .items = (uint64_t)object->items,
                           .checksum = checksum(object)};
   memcpy(header.key, key, sizeof header.key);
   memcpy(header.plan, object->plan, sizeof header.plan);

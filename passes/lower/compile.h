@@ -66,4 +66,8 @@ anas_status anas_compile(MlirModule architecture, const struct anas_compile_opti
 anas_status anas_compile_kernels(MlirModule kernels, const struct anas_compile_options *options,
                                  struct anas_program_image *out_image);
 
+// How many times as fast as one thread so many threads make a training step, as its plan promises (speedup.c): a
+// machine that does nothing else, with memory as fast for each thread as for one.
+double anas_predict_speedup(const struct anas_program_image *image, int threads);
+
 #endif

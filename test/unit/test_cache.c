@@ -49,7 +49,7 @@ static char *path_of(const struct fixture *fixture, const char *key) {
 }
 
 static void put(struct anas_cache *cache, const char *key, size_t size, char fill) {
-  struct anas_object object = {malloc(size), size, .scratch_bytes = 3 * size};
+  struct anas_object object = {malloc(size), size, .scratch_bytes = 3 * size, .items = (int64_t)size + 7};
   memset(object.data, fill, size);
   assert_int_equal(anas_cache_put(cache, key, &object), ANAS_OK);
   free(object.data);
@@ -58,7 +58,7 @@ static void put(struct anas_cache *cache, const char *key, size_t size, char fil
 static bool holds(struct anas_cache *cache, const char *key, size_t size, char fill) {
   struct anas_object object;
   if (!anas_cache_get(cache, key, &object)) return false;
-  bool equal = object.size == size && object.scratch_bytes == 3 * size;
+  bool equal = object.size == size && object.scratch_bytes == 3 * size && object.items == (int64_t)size + 7;
   for (size_t i = 0; equal && i < size; i++)
     equal = ((char *)object.data)[i] == fill;
   free(object.data);
@@ -98,7 +98,7 @@ static void test_damage_is_a_miss(void **state) {
   put(fixture->cache, key, 40, 'x');
   char *path = path_of(fixture, key);
   assert_int_equal(anas_file_read(path, &data, &size), ANAS_OK);
-  assert_int_equal(size, 192 + 40);
+  assert_int_equal(size, 200 + 40);
   for (size_t i = 0; i < size; i++) {
     data[i] ^= 0x10;
     assert_int_equal(anas_file_write(path, data, size), ANAS_OK);

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { TEXT, PROCESSOR, INTEGER, SEED, REAL, DURATION, BYTES, SWITCH, OBJECTIVE, CONSTRAINT };
+enum kind { TEXT, PROCESSOR, INTEGER, WORKERS, SEED, REAL, DURATION, BYTES, SWITCH, OBJECTIVE, CONSTRAINT };
 
 struct flag {
   const char *name, *metavar;
@@ -94,8 +94,10 @@ static const struct flag budget[] = {
     {"target", "'EXPR'", TEXT, AT(target), 0, 0,
      "start no new trial when a trained one meets this: accuracy=0.8, or like --constraint"},
     {"time", "T", DURATION, AT(time_limit), 0, 0, "start no new trial after T: 90, 30m, 2h, 1d (default: no limit)"},
-    {"workers", "N", INTEGER, AT(workers), 0, 256,
-     "trials at the same time (default 1); they share the processors; 0: leave them to anas-search worker"},
+    {"workers", "N|auto", WORKERS, AT(workers), 0, 256,
+     "trials at the same time (default auto: one a processor if the seed model is small, see docs/search.md); 0: leave "
+     "them to anas-search worker"},
+    {"threads", "N", INTEGER, AT(threads), 0, 256, "threads a trial (default 0: the workers share the processors)"},
     {"in-flight", "N", INTEGER, AT(in_flight), 0, 1e6,
      "without --synchronous, decide on the results of all trials but the last N - 1 (default 0: enough that no worker "
      "waits for the slowest: twice the workers, less one, and more with halving)"},
@@ -153,7 +155,7 @@ void search_options_defaults(struct search_options *out) {
       .seed_trials = 1,
       .epochs = 1,
       .batch = 128,
-      .workers = 1,
+      .workers = WORKERS_AUTOMATIC,
       .lease = 60,
       .validation = -1,
       .retries = 40,
@@ -244,6 +246,14 @@ static anas_status set_value(struct search_options *out, const struct flag *flag
     break;
   }
   case INTEGER: status = anas_parse_int(option, text, (int64_t)flag->low, (int64_t)flag->high, (int64_t *)field); break;
+  case WORKERS:
+    if (!strcmp(text, "auto")) {
+      *(int64_t *)field = WORKERS_AUTOMATIC;
+    } else {
+      status = anas_parse_int(option, text, (int64_t)flag->low, (int64_t)flag->high, (int64_t *)field);
+      if (status != ANAS_OK) status = anas_fail_context(status, "auto or a number: ");
+    }
+    break;
   case SEED: {
     int64_t seed;
     status = anas_parse_int(option, text, 0, INT64_MAX, &seed);
@@ -456,6 +466,10 @@ char *search_options_to_json(const struct search_options *options) {
       switch (f->kind) {
       case TEXT:
       case PROCESSOR: value = *(char *const *)field ? json_string(*(char *const *)field) : NULL; break;
+      case WORKERS: // also for --print-config
+        value = *(const int64_t *)field == WORKERS_AUTOMATIC ? json_string("auto")
+                                                             : json_integer((json_int_t) * (const int64_t *)field);
+        break;
       case INTEGER:
       case BYTES: value = json_integer((json_int_t) * (const int64_t *)field); break;
       case SEED: value = json_integer((json_int_t) * (const uint64_t *)field); break;
@@ -496,6 +510,7 @@ static anas_status read_json(const json_t *object, struct search_options *option
         free(*(char **)field);
         *(char **)field = json_is_string(value) ? anas_strdup(json_string_value(value)) : NULL;
         break;
+      case WORKERS:
       case INTEGER:
       case BYTES: *(int64_t *)field = json_integer_value(value); break;
       case SEED: *(uint64_t *)field = (uint64_t)json_integer_value(value); break;

@@ -256,25 +256,31 @@ static anas_status train_program(struct search *search, int64_t number, MlirModu
   return status;
 }
 
-static anas_status train(struct search *search, int64_t number, MlirModule module, struct reporter *reporter,
-                         struct outcome *out) {
-  const struct search_options *o = &search->options;
-  int team = anas_team_size() / (int)o->workers; // trials at the same time share the processors
-  anas_team_set_size(team > 1 ? team : 1);
+anas_status search_compile_options(const struct search_options *o, int threads, struct anas_compile_options *out) {
   const char *cpu;
-  struct anas_compile_report report = {0};
   ANAS_RETURN_IF_ERROR(anas_cpu_parse("--cpu", o->cpu, true, &cpu)); // a study may have moved to another machine
-  struct anas_compile_options compile = {
+  *out = (struct anas_compile_options){
       .cpu = cpu,
       .precision = o->precision,
       .no_winograd = o->no_winograd,
       .tune = o->tune,
-      .report = o->compile_report ? &report : NULL,
       .batch = o->batch,
       .momentum = o->momentum,
       .weight_decay = o->weight_decay,
-      .threads = team > 1 ? team : 1,
+      .threads = threads,
   };
+  return ANAS_OK;
+}
+
+static anas_status train(struct search *search, int64_t number, MlirModule module, struct reporter *reporter,
+                         struct outcome *out) {
+  const struct search_options *o = &search->options;
+  int team = search_trial_threads(o);
+  anas_team_set_size(team);
+  struct anas_compile_options compile;
+  ANAS_RETURN_IF_ERROR(search_compile_options(o, team, &compile));
+  struct anas_compile_report report = {0};
+  if (o->compile_report) compile.report = &report;
   ANAS_RETURN_IF_ERROR(
       anas_memory_budget(reporter->memory_limit, anas_dataset_bytes(search->dataset), &compile.memory_limit));
   struct anas_program_image image = {0};

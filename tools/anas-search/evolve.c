@@ -373,6 +373,7 @@ static anas_status run_search(struct search *search) {
   crew_handle_signals(1);
   struct run run = {.search = search, .table = table_create(search), .started = anas_now()};
   crew_init(&run.crew, search, run.table);
+  table_workers(run.table);
   anas_status status = target_create(search->options.target, &run.target);
   if (status == ANAS_OK) status = take_stock(&run);
   if (status == ANAS_OK) status = search_announce(search, "running");

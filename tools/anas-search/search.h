@@ -21,6 +21,7 @@
 
 #define MAX_OBJECTIVES 4
 #define MAX_CONSTRAINTS 8
+#define WORKERS_AUTOMATIC (-1) // as many as packing.h says; never in a study
 
 struct search_objective {
   enum study_metric metric;
@@ -28,6 +29,7 @@ struct search_objective {
 };
 
 struct expression; // expression.h
+struct anas_compile_options;
 
 struct search_options {
   char *model_path, *model_name; // where the seed came from
@@ -37,6 +39,7 @@ struct search_options {
   struct expression *constraints[MAX_CONSTRAINTS]; // owned
   int num_constraints;
   int64_t trials, seed_trials, synchronous, epochs, max_steps, batch, workers, limit, validation, retries;
+  int64_t threads;   // of a trial; 0: its share of the processors
   int64_t in_flight; // trials decided and not ended, at most; 0: twice the workers, less one
   double lease;      // seconds
   char *artefacts;   // directory for files of a study in a database; null: the database
@@ -137,6 +140,12 @@ struct decision_cost { // of a proposal: mutation, checks and writing
   double seconds, cpu_seconds;
 };
 
+struct packing {  // why there are so many workers
+  bool automatic; // what follows is known
+  double speedup; // predicted, of all processors on one trial
+  int64_t planned_bytes;
+};
+
 #define MAX_CACHED_MODELS 64 // read again from their files when needed
 
 struct search {
@@ -159,6 +168,7 @@ struct search {
   struct decision_cost *decisions; // of this process
   int64_t duplicates;              // children that were known already, in the whole study
   size_t num_decisions, capacity_decisions;
+  struct packing packing;
   int64_t cached[MAX_CACHED_MODELS]; // numbers + 1 of the models in memory, a ring; 0: none
   int next_cached;
 };
@@ -194,6 +204,10 @@ anas_status search_open_dataset(struct search *search);
 // Reads the trials that came into the study since.
 anas_status search_catch_up(struct search *search);
 void search_deinit(struct search *search);
+
+// Decides on the number of workers, if that is automatic (packing_seed.c).
+void search_pack(struct search *search);
+int search_trial_threads(const struct search_options *options); // there are workers
 
 // Creates or resumes the study and runs it; returns the exit code.
 int search_run(int argc, char **argv, struct search_options *options /* taken over */);
@@ -252,6 +266,8 @@ int crew_stop_requests(void);
 
 // Limits of the calling process, for good (isolate.c).
 void trial_isolate(int64_t memory_bytes, int64_t disk_bytes);
+// How trials are compiled (evaluate.c), but for the memory limit and the report.
+anas_status search_compile_options(const struct search_options *options, int threads, struct anas_compile_options *out);
 // Does what ANAS_TEST_FAULT asks of this trial (faults.c).
 anas_status trial_fault(const struct search *search, int64_t number);
 // Runs in the child (evaluate.c): reads the candidate, trains, writes JSON lines to fd. Never returns.
@@ -262,6 +278,7 @@ __attribute__((noreturn)) void evaluate_trial(struct search *search, int64_t num
 
 struct table; // live table on a terminal, or lines, or JSON events (table.c)
 struct table *table_create(const struct search *search);
+void table_workers(struct table *table); // how many there are, and why
 void table_destroy(struct table *table); // leaves the last picture on the screen
 void table_trial_started(struct table *table, const struct study_trial *trial);
 void table_trial_ended(struct table *table, const struct study_trial *trial);

@@ -157,6 +157,7 @@ anas_status search_start(struct search *search) {
   ANAS_RETURN_IF_ERROR(search_open_dataset(search));
   if (!path) ANAS_RETURN_IF_ERROR(build_seed(search));
   ANAS_RETURN_IF_ERROR(check_fits_dataset(search));
+  search_pack(search);
   char *json = search_options_to_json(&search->options);
   struct anas_strbuf text = {0};
   anas_model_print(search->seed, &text);
@@ -232,6 +233,7 @@ anas_status search_resume(struct search *search, int argc, char **argv) {
   ANAS_RETURN_IF_ERROR(search_load(search, search->options.study, true));
   ANAS_RETURN_IF_ERROR(search_options_budget(argc, argv, &search->options));
   ANAS_RETURN_IF_ERROR(check_workers(&search->options));
+  search_pack(search);
   ANAS_RETURN_IF_ERROR(study_reclaim(search->study));
   char *json = search_options_to_json(&search->options);
   anas_status status = study_set(search->study, "options", json);

@@ -4,6 +4,7 @@
 
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
+#include "runtime/team.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -172,6 +173,34 @@ void table_message(struct table *table, const char *text) {
   erase(table);
   printf("-- %s\n", text);
   fflush(stdout);
+}
+
+void table_workers(struct table *table) {
+  const struct search *search = table->search;
+  const struct search_options *o = &search->options;
+  const struct packing *packing = &search->packing;
+  if (!o->workers || o->quiet || strcmp(o->evaluator, "train")) return;
+  int threads = search_trial_threads(o), processors = anas_team_size();
+  if (o->json) {
+    json_t *object = json_pack("{s:s, s:I, s:i, s:i, s:b}", "event", "workers", "workers", (json_int_t)o->workers,
+                               "threads", threads, "processors", processors, "automatic", (int)packing->automatic);
+    if (packing->automatic) {
+      json_object_set_new(object, "predicted_speedup", json_real(packing->speedup));
+      json_object_set_new(object, "planned_bytes", json_integer((json_int_t)packing->planned_bytes));
+    }
+    print_json(object);
+    return;
+  }
+  struct anas_strbuf text = {0};
+  anas_strbuf_addf(&text, "%lld trial%s at a time, %d thread%s each", (long long)o->workers, o->workers == 1 ? "" : "s",
+                   threads, threads == 1 ? "" : "s");
+  if (packing->automatic)
+    anas_strbuf_addf(&text,
+                     " (automatic: %d processors would train the seed model %.2f times as fast as one; it takes "
+                     "%.1f MB)",
+                     processors, packing->speedup, (double)packing->planned_bytes / 1e6);
+  table_message(table, anas_strbuf_text(&text));
+  anas_strbuf_deinit(&text);
 }
 
 // "1:02:03", "4:05"; "-" for NaN.

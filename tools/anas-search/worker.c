@@ -25,7 +25,7 @@ static const char usage[] =
     "SIGTERM: its trials go back to the queue with what they have reached. Ctrl-C: they are finished first; twice, as "
     "SIGTERM.\n\n"
     "  --study URI          the study\n"
-    "  --workers N          trials at the same time (default 1); they share the processors\n"
+    "  --workers N|auto     trials at the same time (default auto, as for a search); they share the processors\n"
     "  --time T             claim nothing more after T: 90, 30m, 2h, 1d (default: no limit)\n"
     "  --idle-timeout T     end when there was nothing to do for T, or no study to be found (default: wait)\n"
     "  --data DIR           where the data set is on this machine (default: as the driver)\n"
@@ -65,6 +65,8 @@ static anas_status set(struct worker *out, const char *name, size_t size, const 
     out->study = value;
   else if (!strcmp(flag, "--data"))
     out->data = value;
+  else if (!strcmp(flag, "--workers") && !strcmp(value, "auto"))
+    out->workers = WORKERS_AUTOMATIC;
   else if (!strcmp(flag, "--workers"))
     status = anas_parse_int(flag, value, 1, 256, &out->workers);
   else if (!strcmp(flag, "--time"))
@@ -120,7 +122,9 @@ static anas_status open_study(struct worker *worker) {
     free(o->data_directory);
     o->data_directory = anas_strdup(worker->data);
   }
-  return search_open_dataset(&worker->search);
+  ANAS_RETURN_IF_ERROR(search_open_dataset(&worker->search));
+  search_pack(&worker->search);
+  return ANAS_OK;
 }
 
 static anas_status search_has_ended(struct worker *worker, bool *out) {
@@ -176,6 +180,7 @@ static anas_status run(int argc, char **argv, struct worker *worker) {
   worker->started = worker->busy = anas_now();
   struct table *table = table_create(&worker->search);
   crew_init(&worker->crew, &worker->search, table);
+  table_workers(table);
   anas_status status = loop(worker);
   char *reason = status == ANAS_OK ? NULL : anas_strdup(anas_error_message());
   crew_stop(&worker->crew);
@@ -192,7 +197,7 @@ int worker_command(int argc, char **argv) {
       fputs(usage, stdout);
       return EXIT_SUCCESS;
     }
-  struct worker worker = {.search = {.context = anas_context_create(false)}, .workers = 1};
+  struct worker worker = {.search = {.context = anas_context_create(false)}, .workers = WORKERS_AUTOMATIC};
   search_options_defaults(&worker.search.options);
   anas_status status = run(argc, argv, &worker);
   if (status != ANAS_OK) fprintf(stderr, "anas-search: error: %s\n", anas_error_message());
