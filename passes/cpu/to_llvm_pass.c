@@ -41,8 +41,7 @@ static const struct anas_pass_option pass_options[] = {
     {"chip", ANAS_OPTION_STRING, "sm_90", "target=cuda: sm_80, sm_86, sm_89, sm_90 or sm_100"},
     {"precision", ANAS_OPTION_STRING, "f32",
      "of the operands of contractions: f32; bf16 where that is faster, or bf16-always (needs AVX512_BF16); "
-     "target=cuda: tf32 on tensor "
-     "cores"},
+     "target=cuda: tf32 or bf16 on tensor cores"},
     {"stage", ANAS_OPTION_STRING, "nvvm", "target=cuda: how far to lower each gpu.module: gpu, nvvm or ptx"},
     {NULL, ANAS_OPTION_STRING, NULL, NULL},
 };

@@ -27,8 +27,10 @@ anas_status anas_gpu_target_init(const char *chip, const char *precision, struct
     target.precision = ANAS_GPU_F32;
   else if (!strcmp(precision, "tf32"))
     target.precision = ANAS_GPU_TF32;
+  else if (!strcmp(precision, "bf16"))
+    target.precision = ANAS_GPU_BF16;
   else
-    return anas_fail(ANAS_INVALID, "unknown precision '%s'; known are f32 and tf32", precision);
+    return anas_fail(ANAS_INVALID, "unknown precision '%s'; known are f32, tf32 and bf16", precision);
   *out = target;
   return ANAS_OK;
 }

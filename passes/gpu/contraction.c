@@ -135,12 +135,12 @@ static int64_t blocks_of(int64_t extent, int64_t tile) {
 static int64_t place_tile(const struct anas_gpu_contraction *c, struct anas_gpu_side *side) {
   if (c->tensor_cores && side->access == ANAS_GPU_ALONG_K) {
     side->k_stride = 1;
-    side->x_stride = c->step + 4;
+    side->x_stride = c->step / c->packed + 4;
     return side->tile * side->x_stride;
   }
   side->k_stride = side->tile + (c->tensor_cores ? 8 : 4);
   side->x_stride = 1;
-  return c->step * side->k_stride;
+  return c->step / c->packed * side->k_stride;
 }
 
 static void choose_tile(struct anas_gpu_contraction *c) {
@@ -375,8 +375,9 @@ anas_status anas_gpu_contraction(struct anas_gpu_emit *emit, bool *out_done) {
   struct anas_gpu_contraction *c = calloc(1, sizeof *c);
   if (!c) return anas_fail(ANAS_NO_MEMORY, "no memory for the plan of a contraction");
   c->emit = emit;
-  c->tensor_cores = emit->target->precision == ANAS_GPU_TF32;
-  c->step = c->tensor_cores ? 16 : 8;
+  c->tensor_cores = emit->target->precision != ANAS_GPU_F32;
+  c->packed = emit->target->precision == ANAS_GPU_BF16 ? 2 : 1;
+  c->step = c->tensor_cores ? 16 * c->packed : 8;
   c->a_side.x = &c->m;
   c->b_side.x = &c->n;
   anas_status status = ANAS_OK;
@@ -388,7 +389,8 @@ anas_status anas_gpu_contraction(struct anas_gpu_emit *emit, bool *out_done) {
   }
   if (*out_done) {
     static const bool in_registers[ANAS_CPU_OPERANDS];
-    emit->out->form = c->tensor_cores ? "contraction, tensor cores" : "contraction";
+    static const char *const forms[] = {"contraction", "contraction, tensor cores", "contraction, tensor cores bf16"};
+    emit->out->form = forms[emit->target->precision];
     status = anas_gpu_fill(emit, in_registers);
     if (status == ANAS_OK) status = emit_main(c);
     if (status == ANAS_OK && c->splits > 1) status = emit_sum(c);

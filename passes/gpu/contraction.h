@@ -26,7 +26,8 @@ struct anas_gpu_side { // A or B
   int64_t tile;            // extent of a tile in x
   enum anas_gpu_access access;
   bool x_fastest; // single: neighbouring threads take neighbours in x
-  // Shared memory: elements from one k to the next, from one x to the next, and from the start of a buffer.
+  // Shared memory: words from one k (in bf16: pair of k) to the next, from one x to the next, and from the start of a
+  // buffer.
   int64_t k_stride, x_stride, first;
 };
 
@@ -37,11 +38,12 @@ struct anas_gpu_contraction {
   struct anas_gpu_side a_side, b_side;
   int output;
   bool tensor_cores;
+  int64_t packed;          // neighbours in k that share a word of shared memory: 2 in bf16, else 1
   int64_t step;            // extent of a tile in k
   int64_t rows, columns;   // per thread, or per warp on tensor cores
   int64_t splits, k_split; // of k; elements of one split, a multiple of step
   int64_t n_padded;        // row of the workspace
-  int64_t buffer;          // elements of one of the two shared buffers
+  int64_t buffer;          // words of one of the two shared buffers
   bool vector_store;       // four neighbours in n are neighbours in C
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Tiles of a contraction from global to shared memory, by way of registers: shared memory holds k rows of neighbours in
-// m or n. Positions outside of m and n read the last one inside; their results are not stored.
+// m or n, in bf16 of pairs of k. Positions outside of m and n read the last one inside; their results are not stored.
 #include "passes/gpu/contraction.h"
 
 #include <mlir-c/BuiltinAttributes.h>
@@ -9,7 +9,8 @@
 void anas_gpu_fetch_init(struct anas_gpu_contraction *c, const struct anas_gpu_side *side, MlirValue x0, MlirValue b,
                          struct anas_gpu_fetch *out) {
   struct anas_gpu_function *f = &c->f;
-  int64_t width = side->access == ANAS_GPU_SINGLE ? 1 : 4, total = side->tile * c->step / width;
+  int64_t width = side->access == ANAS_GPU_SINGLE ? 1 : 4;
+  int64_t rows = side->access == ANAS_GPU_ALONG_K ? c->step : c->step / c->packed, total = side->tile * rows / width;
   *out = (struct anas_gpu_fetch){.side = side, .count = (int)((total + ANAS_GPU_BLOCK - 1) / ANAS_GPU_BLOCK)};
   if (total < ANAS_GPU_BLOCK) out->active = anas_gpu_less(f, f->thread, total);
   MlirValue batch = anas_gpu_axis_address(c, &c->b, side->operand, b);
@@ -30,9 +31,10 @@ void anas_gpu_fetch_init(struct anas_gpu_contraction *c, const struct anas_gpu_s
       }
       break;
     default:
-      x = side->x_fastest ? anas_gpu_rem(f, number, side->tile) : anas_gpu_div(f, number, c->step);
-      k = side->x_fastest ? anas_gpu_div(f, number, side->tile) : anas_gpu_rem(f, number, c->step);
+      x = side->x_fastest ? anas_gpu_rem(f, number, side->tile) : anas_gpu_div(f, number, rows);
+      k = side->x_fastest ? anas_gpu_div(f, number, side->tile) : anas_gpu_rem(f, number, rows);
     }
+    if (side->access != ANAS_GPU_ALONG_K) k = anas_gpu_scale(f, k, c->packed);
     out->x[i] = x;
     out->k[i] = k;
     MlirValue point = anas_gpu_add(f, x0, x);
@@ -58,21 +60,54 @@ static MlirValue round_to_tf32(struct anas_gpu_function *f, MlirValue vector) {
   return anas_code_op(code, "vector.from_elements", lanes, element, mlirValueGetType(vector), 0, NULL);
 }
 
-void anas_gpu_fetch_load(struct anas_gpu_contraction *c, struct anas_gpu_fetch *fetch, MlirValue k0) {
+// Rounds to bf16, neighbours of the result in one word: the bits of an f32.
+static MlirValue round_to_bf16(struct anas_gpu_function *f, MlirValue vector) {
+  struct anas_code *code = &f->code;
+  int lanes = (int)mlirShapedTypeGetDimSize(mlirValueGetType(vector), 0);
+  MlirValue rounded =
+      anas_code_unary(code, "arith.truncf", vector, anas_code_vector(lanes, mlirBF16TypeGet(code->context)));
+  return anas_code_unary(code, "vector.bitcast", rounded, anas_code_vector(lanes / 2, code->f32));
+}
+
+// a[0], b[0], a[1], b[1], ...
+static MlirValue interleave(struct anas_gpu_function *f, MlirValue a, MlirValue b) {
+  int lanes = (int)mlirShapedTypeGetDimSize(mlirValueGetType(a), 0);
+  int64_t mask[8];
+  for (int i = 0; i < 2 * lanes; i++)
+    mask[i] = i / 2 + i % 2 * lanes;
+  MlirNamedAttribute attribute =
+      anas_code_attribute(&f->code, "mask", mlirDenseI64ArrayGet(f->code.context, 2 * lanes, mask));
+  MlirValue operands[] = {a, b};
+  return anas_code_op(&f->code, "vector.shuffle", 2, operands, anas_code_vector(2 * lanes, f->code.f32), 1, &attribute);
+}
+
+// The elements at k, zero outside of the contraction.
+static MlirValue load_at(struct anas_gpu_contraction *c, const struct anas_gpu_fetch *fetch, int i, MlirValue k) {
   struct anas_gpu_function *f = &c->f;
   const struct anas_gpu_side *side = fetch->side;
   int lanes = side->access == ANAS_GPU_SINGLE ? 1 : 4;
-  int64_t last = c->k.extent - (side->access == ANAS_GPU_ALONG_K ? 4 : 1);
+  MlirValue inside = {0};
+  if (c->k.extent % c->step) inside = anas_gpu_less(f, k, c->k.extent);
+  // The tile behind the last one is read too, and not used.
+  k = anas_gpu_min(f, k, c->k.extent - (side->access == ANAS_GPU_ALONG_K ? 4 : 1));
+  MlirValue address = anas_gpu_add(f, fetch->base[i], anas_gpu_axis_address(c, &c->k, side->operand, k));
+  MlirValue value = anas_gpu_load(f, f->operand[side->operand], address, lanes);
+  if (mlirValueIsNull(inside)) return value;
+  return anas_code_select(&f->code, inside, value, anas_gpu_zero(f, lanes, f->code.f32));
+}
+
+void anas_gpu_fetch_load(struct anas_gpu_contraction *c, struct anas_gpu_fetch *fetch, MlirValue k0) {
+  struct anas_gpu_function *f = &c->f;
   for (int i = 0; i < fetch->count; i++) {
-    MlirValue k = anas_gpu_add(f, k0, fetch->k[i]), inside = {0};
-    if (c->k.extent % c->step) inside = anas_gpu_less(f, k, c->k.extent);
-    // The tile behind the last one is read too, and not used.
-    k = anas_gpu_min(f, k, last);
-    MlirValue address = anas_gpu_add(f, fetch->base[i], anas_gpu_axis_address(c, &c->k, side->operand, k));
-    MlirValue value = anas_gpu_load(f, f->operand[side->operand], address, lanes);
-    if (!mlirValueIsNull(inside))
-      value = anas_code_select(&f->code, inside, value, anas_gpu_zero(f, lanes, f->code.f32));
-    fetch->value[i] = c->tensor_cores ? round_to_tf32(f, value) : value;
+    MlirValue k = anas_gpu_add(f, k0, fetch->k[i]), value = load_at(c, fetch, i, k);
+    if (c->packed == 2) {
+      if (fetch->side->access != ANAS_GPU_ALONG_K)
+        value = interleave(f, value, load_at(c, fetch, i, anas_gpu_offset(f, k, 1)));
+      value = round_to_bf16(f, value);
+    } else if (c->tensor_cores) {
+      value = round_to_tf32(f, value);
+    }
+    fetch->value[i] = value;
   }
 }
 
@@ -83,7 +118,8 @@ void anas_gpu_fetch_store(struct anas_gpu_contraction *c, const struct anas_gpu_
   if (!mlirValueIsNull(fetch->active)) guard = anas_code_if(&f->code, fetch->active, false);
   MlirValue start = anas_gpu_offset(f, buffer, side->first);
   for (int i = 0; i < fetch->count; i++) {
-    MlirValue at = anas_gpu_add(f, start, anas_gpu_scale(f, fetch->k[i], side->k_stride));
+    MlirValue k = anas_gpu_div(f, fetch->k[i], c->packed);
+    MlirValue at = anas_gpu_add(f, start, anas_gpu_scale(f, k, side->k_stride));
     at = anas_gpu_add(f, at, anas_gpu_scale(f, fetch->x[i], side->x_stride));
     if (side->access != ANAS_GPU_ALONG_K || side->k_stride == 1) {
       anas_gpu_store(f, fetch->value[i], f->shared, at);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Tiles of a contraction on tensor cores: mma.sync m16n8k8 of tf32 numbers with f32 sums. Each of the eight warps has a
-// part of the tile. Element layout of the instruction: lane = 4 * g + t; A rows g and g + 8, columns t and t + 4; B
-// rows t and t + 4, column g; C rows g and g + 8, columns 2t and 2t + 1.
+// Tiles of a contraction on tensor cores: mma.sync m16n8k8 of tf32 numbers, or m16n8k16 of bf16, with f32 sums. Each of
+// the eight warps has a part of the tile. Element layout of the instruction: lane = 4 * g + t; A rows g and g + 8,
+// columns t and t + 4; B rows t and t + 4, column g; C rows g and g + 8, columns 2t and 2t + 1. In bf16 the elements of
+// A and B are pairs of neighbours in k.
 #include "passes/gpu/contraction.h"
 
 #include <mlir-c/BuiltinAttributes.h>
@@ -9,7 +10,7 @@
 
 #define M 16
 #define N 8
-#define K 8
+#define K 8 // words
 
 int anas_gpu_mma_count(const struct anas_gpu_contraction *c) {
   return (int)(c->rows / M * (c->columns / N) * 4);
@@ -44,15 +45,17 @@ static MlirNamedAttribute parsed(struct anas_code *code, const char *name, const
   return anas_code_attribute(code, name, mlirAttributeParseGet(code->context, mlirStringRefCreateFromCString(text)));
 }
 
-static void multiply(struct anas_gpu_function *f, const MlirValue *a, const MlirValue *b, MlirValue *accumulator) {
-  struct anas_code *code = &f->code;
+static void multiply(struct anas_gpu_contraction *c, const MlirValue *a, const MlirValue *b, MlirValue *accumulator) {
+  struct anas_code *code = &c->f.code;
+  bool bf16 = c->packed == 2;
+  const char *type_name = bf16 ? "#nvvm.mma_type<bf16>" : "#nvvm.mma_type<tf32>";
   const int32_t segments[] = {4, 2, 4};
   MlirNamedAttribute attributes[] = {
       parsed(code, "layoutA", "#nvvm.mma_layout<row>"),
       parsed(code, "layoutB", "#nvvm.mma_layout<col>"),
-      parsed(code, "multiplicandAPtxType", "#nvvm.mma_type<tf32>"),
-      parsed(code, "multiplicandBPtxType", "#nvvm.mma_type<tf32>"),
-      parsed(code, "shape", "#nvvm.shape<m = 16, n = 8, k = 8>"),
+      parsed(code, "multiplicandAPtxType", type_name),
+      parsed(code, "multiplicandBPtxType", type_name),
+      parsed(code, "shape", bf16 ? "#nvvm.shape<m = 16, n = 8, k = 16>" : "#nvvm.shape<m = 16, n = 8, k = 8>"),
       anas_code_attribute(code, "operandSegmentSizes", mlirDenseI32ArrayGet(code->context, 3, segments)),
   };
   MlirType type = mlirTypeParseGet(code->context, mlirStringRefCreateFromCString("!llvm.struct<(f32, f32, f32, f32)>"));
@@ -76,7 +79,7 @@ void anas_gpu_mma_step(struct anas_gpu_contraction *c, MlirValue buffer, MlirVal
     base[i] = anas_gpu_add(f, anas_gpu_scale(f, x, sides[i]->x_stride), anas_gpu_scale(f, at.t, sides[i]->k_stride));
     base[i] = anas_gpu_add(f, buffer, anas_gpu_offset(f, base[i], sides[i]->first));
   }
-  for (int k = 0; k < c->step; k += K) {
+  for (int k = 0; k < c->step / c->packed; k += K) {
     MlirValue a[4][4], b[4][2];
     for (int i = 0; i < down; i++)
       for (int part = 0; part < 4; part++)
@@ -87,7 +90,7 @@ void anas_gpu_mma_step(struct anas_gpu_contraction *c, MlirValue buffer, MlirVal
         b[j][part] = load_bits(f, base[1], j * N * c->b_side.x_stride + (k + part * 4) * c->b_side.k_stride);
     for (int i = 0; i < down; i++)
       for (int j = 0; j < across; j++)
-        multiply(f, a[i], b[j], accumulator + (i * across + j) * 4);
+        multiply(c, a[i], b[j], accumulator + (i * across + j) * 4);
   }
 }
 

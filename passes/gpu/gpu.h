@@ -10,6 +10,7 @@
 enum anas_gpu_precision {
   ANAS_GPU_F32,  // contractions with fused multiply-adds
   ANAS_GPU_TF32, // contractions on tensor cores, operands rounded to tf32, sums in f32
+  ANAS_GPU_BF16, // the same with operands rounded to bf16
 };
 
 struct anas_gpu_target {

@@ -39,11 +39,13 @@ enum ptx_op {
   PTX_SELP,
   PTX_CVT, // count: type of the source
   PTX_CVT_TF32,
-  PTX_PACK,   // two registers into one of twice the width, whose type this is
-  PTX_UNPACK, // the other way
+  PTX_CVT_BF16, // count: 1, or 2: source[0] to the upper half
+  PTX_PACK,     // two registers into one of twice the width, whose type this is
+  PTX_UNPACK,   // the other way
   PTX_LD,
   PTX_ST,
   PTX_MMA_TF32, // m16n8k8
+  PTX_MMA_BF16, // m16n8k16
   PTX_BRA,
   PTX_BAR,
   PTX_RET,
@@ -102,6 +104,10 @@ struct ptx_module {
 // ANAS_UNSUPPORTED names the line and what is not interpreted; ANAS_INVALID what is malformed.
 anas_status ptx_parse(const char *text, struct ptx_module *out);
 void ptx_module_deinit(struct ptx_module *module);
+
+// mma.sync of a whole warp, whose registers are at `file` (ptxsim_mma.c).
+void ptx_multiply(uint32_t *file, const struct ptx_instruction *instruction);
+uint32_t ptx_round_to_bf16(uint32_t f32_bits); // the nearest, ties to even; NaN becomes 0x7fff
 
 struct ptx_allocation {
   char *data; // its address is the device address

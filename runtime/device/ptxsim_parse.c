@@ -208,8 +208,16 @@ static anas_status decode_compare(struct parser *p, char **parts, char **words, 
 static anas_status decode_convert(struct parser *p, char **parts, int num_parts, char **words, int num,
                                   struct ptx_instruction *out) {
   enum ptx_type from = (enum ptx_type)out->type, to;
-  if (num != 2) return fail(p, "wrong number of operands of", parts[0]);
-  if (has(parts, num_parts, "tf32")) {
+  bool pair = has(parts, num_parts, "bf16x2");
+  if (num != 2 + pair) return fail(p, "wrong number of operands of", parts[0]);
+  if (pair || has(parts, num_parts, "bf16")) {
+    if (num_parts != 4 || strcmp(parts[1], "rn") != 0 || from != PTX_F32)
+      return fail(p, "unknown variant of", parts[0]);
+    out->op = PTX_CVT_BF16;
+    out->count = pair ? 2 : 1;
+    to = pair ? PTX_U32 : PTX_U16;
+    if (pair) ANAS_RETURN_IF_ERROR(operand(p, words[2], from, &out->source[1]));
+  } else if (has(parts, num_parts, "tf32")) {
     out->op = PTX_CVT_TF32;
     to = PTX_U32;
   } else {
@@ -224,9 +232,10 @@ static anas_status decode_convert(struct parser *p, char **parts, int num_parts,
 }
 
 static anas_status decode_mma(struct parser *p, const char *name, char **words, int num, struct ptx_instruction *out) {
-  if (strcmp(name, "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32") != 0 || num != 14)
+  bool bf16 = !strcmp(name, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32");
+  if ((!bf16 && strcmp(name, "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32") != 0) || num != 14)
     return fail(p, "unknown instruction", name);
-  out->op = PTX_MMA_TF32;
+  out->op = bf16 ? PTX_MMA_BF16 : PTX_MMA_TF32;
   for (int i = 0; i < 4; i++)
     ANAS_RETURN_IF_ERROR(operand(p, words[i], PTX_F32, &out->destination[i]));
   for (int i = 0; i < 10; i++)

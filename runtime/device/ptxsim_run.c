@@ -391,33 +391,6 @@ static void convert(word *r, const struct ptx_instruction *in, uint32_t mask) {
   }
 }
 
-// Lane 4g + t: A rows g, g + 8 and columns t, t + 4; B rows t, t + 4 and column g; C rows g, g + 8 and columns 2t, 2t
-// + 1.
-static void multiply_tf32(word *r, const struct ptx_instruction *in) {
-  float a[16][8], b[8][8], sum[PTX_LANES][4];
-  for (int lane = 0; lane < PTX_LANES; lane++) {
-    int g = lane / 4, t = lane % 4;
-    for (int i = 0; i < 6; i++) {
-      uint32_t bits = r[in->source[i] + lane] & 0xffffe000u; // the instruction ignores the other bits
-      if (i < 4)
-        memcpy(&a[g + i % 2 * 8][t + i / 2 * 4], &bits, 4);
-      else
-        memcpy(&b[t + (i - 4) * 4][g], &bits, 4);
-    }
-  }
-  for (int lane = 0; lane < PTX_LANES; lane++)
-    for (int i = 0; i < 4; i++) {
-      int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-      double total = ((real *)(r + in->source[6 + i]))[lane];
-      for (int k = 0; k < 8; k++)
-        total += (double)a[row][k] * b[k][column];
-      sum[lane][i] = (float)total;
-    }
-  for (int lane = 0; lane < PTX_LANES; lane++)
-    for (int i = 0; i < 4; i++)
-      ((real *)(r + in->destination[i]))[lane] = sum[lane][i];
-}
-
 static void run_one(struct block *block, struct warp *warp, const struct ptx_instruction *in, uint32_t mask) {
   word *r = warp->file;
   bool known = true;
@@ -429,11 +402,16 @@ static void run_one(struct block *block, struct warp *warp, const struct ptx_ins
   case PTX_CVT_TF32:
     LANES(word, d[i] = (a[i] & 0x7f800000u) == 0x7f800000u ? a[i] : (a[i] + 0x1000u) & 0xffffe000u);
     return;
+  case PTX_CVT_BF16:
+    LANES(word,
+          d[i] = in->count == 2 ? ptx_round_to_bf16(a[i]) << 16 | ptx_round_to_bf16(b[i]) : ptx_round_to_bf16(a[i]));
+    return;
   case PTX_PACK:
   case PTX_UNPACK: move_halves(r, in, mask); return;
   case PTX_MMA_TF32:
+  case PTX_MMA_BF16:
     if (mask != EVERYONE) fault(block, in, warp->first, "mma.sync without all lanes of the warp");
-    multiply_tf32(r, in);
+    ptx_multiply(r, in);
     return;
   case PTX_SELP: {
     const word *p = r + in->source[2];

@@ -65,6 +65,7 @@ assemble() {
 }
 assemble cnn sm_80 f32 "sm_80 sm_90 sm_100"
 assemble cnn sm_80 tf32 "sm_80 sm_90 sm_100"
+assemble cnn sm_80 bf16 "sm_80 sm_90 sm_100"
 assemble resnet18 sm_90 f32 sm_90
 
 losses() { sed -n 's/.*"event":"\(step\|epoch\)".*"loss":\([0-9.]*\).*/\2/p' "$1"; }

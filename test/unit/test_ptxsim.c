@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// GPU code, executed by the PTX interpreter: contractions and reductions of edge sizes against sums in f64, whole
+// GPU code, executed by the PTX interpreter: reductions of edge sizes against sums in f64, whole
 // training steps against the CPU, and PTX with planted faults, which must be reported.
-#include "passes/gpu/gpu.h"
+#include "dialect/zoo.h"
 #include "passes/lower/compile.h"
 #include "runtime/init.h"
-#include "runtime/support/rng.h"
 #include "runtime/team.h"
+#include "test/unit/gpu_fixture.h"
 #include "test/unit/step_fixture.h"
 
 #include <math.h>
@@ -22,139 +22,6 @@
     if ((expr) != ANAS_OK) fail_msg("%s", anas_error_message());                                                       \
   } while (0)
 
-// ---- single kernel functions
-
-struct kernel {
-  struct anas_gpu_code code;
-  char *ptx;
-};
-
-static void compile_kernel(const char *text, const char *precision, struct kernel *out) {
-  MlirContext context = anas_context_create(false);
-  MlirModule module;
-  struct anas_gpu_target target;
-  CHECK(anas_gpu_target_init(NULL, precision, &target));
-  CHECK(anas_parse(context, text, strlen(text), "test", &module));
-  CHECK(anas_gpu_codegen(mlirBlockGetFirstOperation(mlirModuleGetBody(module)), &target, &out->code));
-  CHECK(anas_gpu_to_nvvm(out->code.module));
-  CHECK(anas_gpu_emit_ptx(out->code.module, &target, &out->ptx));
-  mlirModuleDestroy(out->code.module);
-  out->code.module = (MlirModule){0};
-  mlirModuleDestroy(module);
-  mlirContextDestroy(context);
-}
-
-static anas_status run_kernel(const struct kernel *kernel, const uint64_t *operands, struct anas_device *device) {
-  const struct anas_device_ops *ops = device->ops;
-  void *module, *function;
-  uint64_t workspace;
-  ANAS_RETURN_IF_ERROR(ops->load(device->state, kernel->ptx, &module));
-  CHECK(ops->allocate(device->state, (size_t)kernel->code.workspace, &workspace));
-  anas_status status = ANAS_OK;
-  for (int l = 0; l < kernel->code.num_launches && status == ANAS_OK; l++) {
-    const struct anas_gpu_launch *launch = &kernel->code.launch[l];
-    uint64_t value[ANAS_GPU_MAX_ARGUMENTS];
-    void *arguments[ANAS_GPU_MAX_ARGUMENTS];
-    if (launch->fill) {
-      status =
-          ops->fill(device->state, operands[launch->fill_argument], launch->fill_value, (size_t)launch->fill_count);
-      continue;
-    }
-    for (int i = 0; i < launch->num_arguments; i++) {
-      value[i] = launch->argument[i] < 0 ? workspace : operands[launch->argument[i]];
-      arguments[i] = &value[i];
-    }
-    CHECK(ops->find(device->state, module, launch->symbol, &function));
-    const uint32_t grid[] = {(uint32_t)launch->grid[0], (uint32_t)launch->grid[1], (uint32_t)launch->grid[2]};
-    status = ops->launch(device->state, function, grid, (uint32_t)launch->block, arguments);
-  }
-  ops->unload(device->state, module);
-  ops->release(device->state, workspace);
-  return status;
-}
-
-static uint64_t upload(struct anas_device *device, const float *values, size_t count) {
-  uint64_t address;
-  CHECK(device->ops->allocate(device->state, count * sizeof(float), &address));
-  CHECK(device->ops->copy_in(device->state, address, values, count * sizeof(float)));
-  return address;
-}
-
-static float *random_values(size_t count, struct anas_rng *rng) {
-  float *values = anas_calloc(count, sizeof *values);
-  for (size_t i = 0; i < count; i++)
-    values[i] = (float)anas_rng_normal(rng);
-  return values;
-}
-
-// C[m, n] (+)= sum over k of A * B, with operands stored as m x k or k x m, k x n or n x k.
-static void product_text(int m, int n, int k, bool a_turned, bool b_turned, bool fill, struct anas_strbuf *text) {
-  int a0 = a_turned ? k : m, a1 = a_turned ? m : k, b0 = b_turned ? n : k, b1 = b_turned ? k : n;
-  anas_strbuf_addf(text,
-                   "func.func private @k_product(%%a: memref<%dx%dxf32>, %%b: memref<%dx%dxf32>, %%c: "
-                   "memref<%dx%dxf32>) attributes {anas.kernel = \"product\"} {\n",
-                   a0, a1, b0, b1, m, n);
-  if (fill)
-    anas_strbuf_addf(text, "%%z = arith.constant 0.0 : f32\nlinalg.fill ins(%%z : f32) outs(%%c : memref<%dx%dxf32>)\n",
-                     m, n);
-  anas_strbuf_addf(text,
-                   "linalg.generic {indexing_maps = [affine_map<(m, n, k) -> (%s)>, affine_map<(m, n, k) -> (%s)>, "
-                   "affine_map<(m, n, k) -> (m, n)>], iterator_types = [\"parallel\", \"parallel\", \"reduction\"]}\n"
-                   "ins(%%a, %%b : memref<%dx%dxf32>, memref<%dx%dxf32>) outs(%%c : memref<%dx%dxf32>) {\n"
-                   "^bb0(%%x: f32, %%y: f32, %%o: f32):\n"
-                   "%%p = arith.mulf %%x, %%y fastmath<contract> : f32\n"
-                   "%%s = arith.addf %%o, %%p fastmath<contract> : f32\n"
-                   "linalg.yield %%s : f32\n}\nreturn\n}\n",
-                   a_turned ? "k, m" : "m, k", b_turned ? "n, k" : "k, n", a0, a1, b0, b1, m, n);
-}
-
-static void check_product(int m, int n, int k, int turned, bool fill, const char *precision, double tolerance) {
-  bool a_turned = turned & 1, b_turned = turned & 2;
-  struct anas_strbuf text = {0};
-  product_text(m, n, k, a_turned, b_turned, fill, &text);
-  struct kernel kernel;
-  compile_kernel(text.data, precision, &kernel);
-  anas_strbuf_deinit(&text);
-  assert_non_null(strstr(kernel.code.form, "contraction"));
-  struct anas_rng rng = anas_rng_make(7);
-  size_t count = (size_t)m * (size_t)n;
-  float *a = random_values((size_t)m * (size_t)k, &rng), *b = random_values((size_t)k * (size_t)n, &rng),
-        *c = random_values(count, &rng), *result = anas_calloc(count, sizeof *result);
-  struct anas_device *device;
-  CHECK(anas_device_open("ptxsim", 0, &device));
-  uint64_t operands[] = {upload(device, a, (size_t)m * (size_t)k), upload(device, b, (size_t)k * (size_t)n),
-                         upload(device, c, count)};
-  CHECK(run_kernel(&kernel, operands, device));
-  CHECK(device->ops->copy_out(device->state, result, operands[2], count * sizeof *result));
-  double error = 0, norm = 0;
-  for (int i = 0; i < m; i++)
-    for (int j = 0; j < n; j++) {
-      double sum = fill ? 0 : c[i * n + j];
-      for (int l = 0; l < k; l++)
-        sum += (double)a[a_turned ? l * m + i : i * k + l] * b[b_turned ? j * k + l : l * n + j];
-      error += pow(result[i * n + j] - sum, 2);
-      norm += sum * sum;
-    }
-  if (!(sqrt(error / norm) < tolerance))
-    fail_msg("%dx%dx%d, layout %d, %s: error %g", m, n, k, turned, precision, sqrt(error / norm));
-  anas_device_close(device);
-  free(kernel.ptx);
-  free(a);
-  free(b);
-  free(c);
-  free(result);
-}
-
-static void products(void **state) {
-  (void)state;
-  static const int sizes[][3] = {{8, 8, 8}, {9, 17, 33}, {64, 64, 16}, {67, 130, 41}, {132, 36, 20}, {20, 12, 700}};
-  for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-    for (int turned = 0; turned < 4; turned++) {
-      check_product(sizes[s][0], sizes[s][1], sizes[s][2], turned, turned != 2, "f32", 1e-6);
-      check_product(sizes[s][0], sizes[s][1], sizes[s][2], turned, turned != 1, "tf32", 1e-3);
-    }
-}
-
 // out[j] = max or sum over i of x[i, j] (columns) or x[j, i] (rows)
 static void check_reduction(int results, int terms, bool columns, bool maximum) {
   struct anas_strbuf text = {0};
@@ -169,17 +36,17 @@ static void check_reduction(int results, int terms, bool columns, bool maximum) 
                    "^bb0(%%a: f32, %%o: f32):\n%%s = arith.%s %%o, %%a : f32\nlinalg.yield %%s : f32\n}\nreturn\n}\n",
                    d0, d1, results, maximum ? "0xFF800000" : "0.0", results, columns ? "i, j" : "j, i", d0, d1, results,
                    maximum ? "maxnumf" : "addf");
-  struct kernel kernel;
-  compile_kernel(text.data, "f32", &kernel);
+  struct gpu_kernel kernel;
+  gpu_compile(text.data, "f32", &kernel);
   anas_strbuf_deinit(&text);
   assert_non_null(strstr(kernel.code.form, "reduction"));
   struct anas_rng rng = anas_rng_make(11);
   size_t count = (size_t)results * (size_t)terms;
-  float *x = random_values(count, &rng), *y = random_values((size_t)results, &rng);
+  float *x = gpu_random_values(count, &rng), *y = gpu_random_values((size_t)results, &rng);
   struct anas_device *device;
   CHECK(anas_device_open("ptxsim", 0, &device));
-  uint64_t operands[] = {upload(device, x, count), upload(device, y, (size_t)results)};
-  CHECK(run_kernel(&kernel, operands, device));
+  uint64_t operands[] = {gpu_upload(device, x, count), gpu_upload(device, y, (size_t)results)};
+  CHECK(gpu_run(&kernel, operands, device));
   CHECK(device->ops->copy_out(device->state, y, operands[1], (size_t)results * sizeof *y));
   for (int j = 0; j < results; j++) {
     double expected = maximum ? -INFINITY : 0;
@@ -207,30 +74,33 @@ static void reductions(void **state) {
 // ---- planted faults
 
 // The PTX of a product that runs on several warps and tiles.
-static void compile_product(struct kernel *out) {
+static void compile_product(struct gpu_kernel *out) {
   struct anas_strbuf text = {0};
-  product_text(40, 40, 40, false, false, true, &text);
-  compile_kernel(text.data, "f32", out);
+  gpu_contraction_text(
+      &(struct gpu_contraction){.loops = "mnk", .extent = {40, 40, 40}, .map = {"m, k", "k, n", "m, n"}, .fill = true},
+      &text);
+  gpu_compile(text.data, "f32", out);
   anas_strbuf_deinit(&text);
 }
 
-static void expect_fault(struct kernel *kernel, const uint64_t *operands, struct anas_device *device,
+static void expect_fault(struct gpu_kernel *kernel, const uint64_t *operands, struct anas_device *device,
                          const char *message) {
-  anas_status status = run_kernel(kernel, operands, device);
+  anas_status status = gpu_run(kernel, operands, device);
   if (status == ANAS_OK) fail_msg("not noticed; expected: %s", message);
   if (!strstr(anas_error_message(), message)) fail_msg("'%s' is not in: %s", message, anas_error_message());
 }
 
 static void faults(void **state) {
   (void)state;
-  struct kernel kernel;
+  struct gpu_kernel kernel;
   compile_product(&kernel);
   struct anas_rng rng = anas_rng_make(3);
-  float *values = random_values(1600, &rng);
+  float *values = gpu_random_values(1600, &rng);
   struct anas_device *device;
   CHECK(anas_device_open("ptxsim", 0, &device));
-  uint64_t operands[] = {upload(device, values, 1600), upload(device, values, 1600), upload(device, values, 1600)};
-  CHECK(run_kernel(&kernel, operands, device));
+  uint64_t operands[] = {gpu_upload(device, values, 1600), gpu_upload(device, values, 1600),
+                         gpu_upload(device, values, 1600)};
+  CHECK(gpu_run(&kernel, operands, device));
 
   // Without any of its barriers.
   int barriers = 0;
@@ -245,7 +115,7 @@ static void faults(void **state) {
   }
   assert_true(barriers >= 2);
 
-  uint64_t small[] = {operands[0], upload(device, values, 100), operands[2]};
+  uint64_t small[] = {operands[0], gpu_upload(device, values, 100), operands[2]};
   expect_fault(&kernel, small, device, "outside of every allocation");
   uint64_t crooked[] = {operands[0] + 4, operands[1], operands[2]};
   expect_fault(&kernel, crooked, device, "off its alignment");
@@ -309,14 +179,24 @@ static void train_on_device(MlirModule module, const char *precision, double *lo
   anas_device_close(device);
 }
 
+static char *zoo_cnn(void) {
+  struct anas_model *model;
+  CHECK(anas_zoo_build("cnn", 8, 8, 1, 10, &model));
+  struct anas_strbuf text = {0};
+  anas_model_print(model, &text);
+  anas_model_destroy(model);
+  return text.data;
+}
+
 static void whole_steps(void **state) {
   (void)state;
-  static const char *const networks[] = {fixture_cnn, fixture_mlp};
+  char *zoo = zoo_cnn();
+  const char *const networks[] = {fixture_cnn, fixture_mlp, zoo};
   static const struct {
     const char *precision;
     double tolerance;
-  } cases[] = {{"f32", 1e-4}, {"tf32", 5e-3}};
-  for (size_t n = 0; n < 2; n++) {
+  } cases[] = {{"f32", 1e-4}, {"tf32", 5e-3}, {"bf16", 5e-3}};
+  for (size_t n = 0; n < 3; n++) {
     MlirContext context = anas_context_create(false);
     MlirModule module;
     CHECK(anas_parse(context, networks[n], strlen(networks[n]), "test", &module));
@@ -332,11 +212,11 @@ static void whole_steps(void **state) {
     mlirModuleDestroy(module);
     mlirContextDestroy(context);
   }
+  free(zoo);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(products),
       cmocka_unit_test(reductions),
       cmocka_unit_test(faults),
       cmocka_unit_test(whole_steps),

@@ -31,7 +31,7 @@ static const char help[] =
     "\n"
     "GPU:\n"
     "  --chip NAME         sm_80, sm_86, sm_89, sm_90 (default) or sm_100\n"
-    "  --precision NAME    f32 (default), or tf32: contractions on tensor cores\n"
+    "  --precision NAME    f32 (default), tf32 or bf16: contractions on tensor cores\n"
     "\n"
     "GENERAL:\n"
     "  --help, --version\n"

@@ -47,7 +47,7 @@ static const char help[] =
     "                       cuda, interpreted here; slow, reports races and bad accesses\n"
     "  --precision NAME     of the operands of convolutions and products: f32 (default); cpu: bf16 where that is\n"
     "                       faster, bf16-always wherever it is possible (processors with AVX512_BF16); cuda\n"
-    "                       and ptxsim: tf32 on tensor cores\n"
+    "                       and ptxsim: tf32 or bf16 on tensor cores\n"
     "  --cpu NAME           generate code for this LLVM processor, e.g. x86-64-v3 (default: native)\n"
     "  --threads N          threads of the step (default: $ANAS_NUM_THREADS or all processors)\n"
     "  --no-winograd        3x3 convolutions by direct sums everywhere: slower, smaller rounding errors\n"
