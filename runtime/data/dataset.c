@@ -3,6 +3,7 @@
 #include "runtime/data/dataset.h"
 
 #include "runtime/support/memory.h"
+#include "runtime/support/nearest.h"
 
 #include <errno.h>
 #include <math.h>
@@ -124,8 +125,13 @@ static anas_status open_files(const struct anas_dataset_format *format, const ch
 
 anas_status anas_dataset_open(const char *name, const struct anas_dataset_options *options, struct anas_dataset **out) {
   const struct anas_dataset_format *format = find_format(name);
+  struct anas_nearest nearest = anas_nearest_make(name, strlen(name));
+  for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+    anas_nearest_offer(&nearest, formats[i]->name);
+  char hint[128];
   if (!format)
-    return anas_fail(ANAS_INVALID, "unknown data set '%s'; known are fashion-mnist, cifar10 and imagefolder", name);
+    return anas_fail(ANAS_INVALID, "unknown data set '%s'; known are fashion-mnist, cifar10 and imagefolder%s", name,
+                     anas_nearest_hint(&nearest, hint));
   const char *folder = options->directory ? options->directory : format->default_directory;
   if (!folder)
     return anas_fail(ANAS_INVALID, "data set '%s' has no default directory; give its folder with --data", name);

@@ -60,5 +60,3 @@ anas-search gc bad | grep -q '^0 files'
 
 if anas-search fsck absent 2>err.txt; then exit 1; fi
 grep -q "there is no study in 'absent'" err.txt
-anas-search fsck --help | grep -q '^Example:'
-anas-search gc --help | grep -q '^Example:'

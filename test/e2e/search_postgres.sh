@@ -80,3 +80,8 @@ refuses 'did you mean' anas-search worker --study "$uri" --wrokers 2
 refuses "'postgresql://anas@127.0.0.1:1/x'" anas-search status 'postgresql://anas:secret@127.0.0.1:1/x'
 if grep -q secret said.txt; then fail "a password in a message"; fi
 says '^Examples:' anas-search worker --help
+sed -n '/^Examples:/,$s/^  \(anas-search .*\)/\1/p' said.txt >examples.list # of a search that has ended: so do they
+test "$(wc -l <examples.list)" = 2 || fail "worker --help has other examples"
+while read -r line; do
+  STUDY="$uri" sh -c "$line" >example.txt 2>&1 </dev/null || fail "exit code $? of: $line"
+done <examples.list

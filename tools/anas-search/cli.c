@@ -2,6 +2,7 @@
 // Options of a search: command line, help, and the JSON form that the study keeps.
 #include "passes/cpu/cpu.h"
 #include "passes/search/pareto.h"
+#include "tools/anas-search/command.h"
 #include "tools/anas-search/evaluators/evaluator.h"
 #include "tools/anas-search/measure.h"
 #include "tools/anas-search/pruners/pruner.h"
@@ -557,8 +558,7 @@ void search_help(struct anas_strbuf *out) {
   anas_strbuf_adds(out,
                    "usage: anas-search MODEL.mlir|--model NAME --dataset NAME --study DIR [flags]\n"
                    "       anas-search --study DIR --resume [--trials N] [--time T] [--workers N] ...\n"
-                   "       anas-search status|top|show|pareto|proxies|replay|fsck|gc STUDY ...   (each has --help)\n"
-                   "       anas-search worker --study postgresql://... [flags]\n"
+                   "       anas-search COMMAND STUDY ...   (each command below has --help)\n"
                    "Evolves a network by mutating its program properties; every candidate is compiled, trained in a "
                    "process of its own, and kept in the study.\n");
   for (size_t g = 0; g < NUM_GROUPS; g++) {
@@ -570,6 +570,8 @@ void search_help(struct anas_strbuf *out) {
     }
   }
   search_mutation_help(out);
+  anas_strbuf_adds(out, "\nCommands:\n");
+  command_list(out);
   anas_strbuf_adds(out, "\nMetrics:\n");
   for (int m = 0; m < METRIC_NUM; m++)
     anas_strbuf_addf(out, "  %-28s %s\n", study_metrics[m].name, study_metrics[m].summary);
@@ -585,14 +587,16 @@ void search_help(struct anas_strbuf *out) {
   anas_strbuf_adds(
       out,
       "\nExamples:\n"
-      "  anas-search --model cnn --dataset fashion-mnist --study s1 --trials 30 --epochs 2\n"
-      "  anas-search net.mlir --dataset cifar10 --data ~/cifar --study s2 --time 8h --trial-timeout 20m \\\n"
+      "  anas-search --model cnn --evaluator simulated --study s1     # made-up results, in seconds: to try commands "
+      "on\n"
+      "  anas-search --model cnn --dataset fashion-mnist --study s2 --trials 30 --epochs 2\n"
+      "  anas-search net.mlir --dataset cifar10 --data ~/cifar --study s3 --time 8h --trial-timeout 20m \\\n"
       "      --memory-limit 4G --objective accuracy:max --objective macs:min --constraint 'params<1e6'\n"
-      "  anas-search --study s2 --resume --trials 200\n"
-      "  anas-search --model cnn --study postgresql://db/nas#s5 --workers 0 --in-flight 16   # see docs/search.md\n"
-      "  anas-search --model resnet34 --preset cifar10 --study s3       # the published search\n"
-      "  anas-search --model resnet34 --preset cifar10 --property mixing=no --study s4     # an ablation\n"
-      "  anas-search pareto s2\n"
+      "  anas-search --study s3 --resume --trials 200\n"
+      "  anas-search --model cnn --study postgresql://db/nas#s6 --workers 0 --in-flight 16   # see docs/search.md\n"
+      "  anas-search --model resnet34 --preset cifar10 --data ~/cifar --study s4     # the published search\n"
+      "  anas-search --model resnet34 --preset cifar10 --data ~/cifar --property mixing=no --study s5  # an ablation\n"
+      "  anas-search pareto s1\n"
       "\nCtrl-C once lets the running trials finish; twice stops them (they run again on --resume).\n"
       "With the same flags and seed the same candidates are tried, for any speed of the workers.\n");
 }

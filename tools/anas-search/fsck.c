@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // fsck and gc: whether a study is whole, and what of it nobody needs. Neither changes a result.
+#include "tools/anas-search/command.h"
 #include "tools/anas-search/search.h"
 
 #include "dialect/context.h"
@@ -14,20 +15,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static const char fsck_usage[] = "usage: anas-search fsck STUDY\n"
-                                 "Checks a study that is not running: the database, every trial's entry, and every "
-                                 "file against its recorded size and\n"
-                                 "hash and, for candidates, its architecture. Changes nothing. Exit code 1 if anything "
-                                 "is wrong. Candidates that were\n"
-                                 "lost or damaged are rebuilt by: anas-search replay STUDY -o DIR\n\n"
-                                 "Example:\n  anas-search fsck s1\n";
-static const char gc_usage[] =
-    "usage: anas-search gc STUDY [--dry-run]\n"
-    "Removes files of a study that nobody needs: weights of trials that left the front (unless --keep-weights all), "
-    "state\n"
-    "of trials that have ended, folders of trials that were never recorded, and temporary files.\n\n"
-    "Example:\n  anas-search gc s1 --dry-run\n";
 
 struct visit {
   struct search search;
@@ -230,32 +217,56 @@ static anas_status gc(struct visit *visit) {
 
 // ---- command line
 
-static anas_status run(int argc, char **argv, bool collect, struct visit *visit) {
-  for (int i = 1; i < argc; i++) {
-    if (argv[i][0] != '-' && !visit->path)
-      visit->path = argv[i];
-    else if (collect && !strcmp(argv[i], "--dry-run"))
-      visit->dry_run = true;
-    else
-      return anas_fail(ANAS_INVALID, "unexpected argument '%s'; see anas-search %s --help", argv[i], argv[0]);
-  }
-  if (!visit->path) return anas_fail(ANAS_INVALID, "which study? see anas-search %s --help", argv[0]);
-  // Both take the writer's lock: files of a running search come and go.
+// Both take the writer's lock: files of a running search come and go.
+static anas_status visit_study(struct visit *visit, bool collect) {
   ANAS_RETURN_IF_ERROR(search_load(&visit->search, visit->path, true));
   return collect ? gc(visit) : fsck(visit);
 }
 
-int fsck_command(int argc, char **argv) {
-  bool collect = !strcmp(argv[0], "gc");
-  for (int i = 1; i < argc; i++)
-    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-      fputs(collect ? gc_usage : fsck_usage, stdout);
-      return EXIT_SUCCESS;
-    }
-  struct visit visit = {.search = {.context = anas_context_create(false)}};
+static anas_status run(const struct command *command, int argc, char **argv) {
+  struct command_arguments arguments = {.command = command, .argc = argc, .argv = argv};
+  struct visit visit = {0};
+  const char *flag;
+  for (;;) {
+    ANAS_RETURN_IF_ERROR(command_next(&arguments, &flag));
+    if (!flag) break;
+    if (!*flag)
+      ANAS_RETURN_IF_ERROR(command_take_study(&arguments, &visit.path));
+    else
+      visit.dry_run = true;
+  }
+  ANAS_RETURN_IF_ERROR(command_need_study(command, visit.path));
+  visit.search.context = anas_context_create(false);
   search_options_defaults(&visit.search.options);
-  anas_status status = run(argc, argv, collect, &visit);
-  if (status != ANAS_OK) fprintf(stderr, "anas-search: error: %s\n", anas_error_message());
+  anas_status status = visit_study(&visit, command == &command_gc);
   search_deinit(&visit.search);
-  return status == ANAS_OK && !visit.problems ? EXIT_SUCCESS : EXIT_FAILURE;
+  if (status == ANAS_OK && visit.problems) return anas_fail(ANAS_CORRUPT, "study '%s' is damaged", visit.path);
+  return status;
 }
+
+static const struct command_flag fsck_flags[] = {{0}};
+static const char *const fsck_examples[] = {"anas-search fsck s1", NULL};
+const struct command command_fsck = {
+    .name = "fsck",
+    .arguments = "STUDY",
+    .purpose = "Checks a study that is not running, and changes nothing",
+    .notes = "The database, every trial's entry, and every file against its recorded size and hash and, for "
+             "candidates, its\narchitecture. Exit code 1 if anything is wrong. Candidates that were lost or damaged "
+             "are rebuilt by:\nanas-search replay STUDY -o DIR\n",
+    .flags = fsck_flags,
+    .examples = fsck_examples,
+    .run = run,
+};
+
+static const struct command_flag gc_flags[] = {{"dry-run", NULL, "only say what would be removed"}, {0}};
+static const char *const gc_examples[] = {"anas-search gc s1 --dry-run", "anas-search gc s1", NULL};
+const struct command command_gc = {
+    .name = "gc",
+    .arguments = "STUDY [--dry-run]",
+    .purpose = "Removes files of a study that nobody needs",
+    .notes = "Weights of trials that left the front (unless --keep-weights all), checkpoints of trials that have "
+             "ended, folders of\ntrials that were never recorded, and temporary files. Changes no result.\n",
+    .flags = gc_flags,
+    .examples = gc_examples,
+    .run = run,
+};

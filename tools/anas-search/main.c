@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // anas-search: evolves networks; sub-commands look at a study.
+#include "tools/anas-search/command.h"
 #include "tools/anas-search/search.h"
 
 #include <llvm-c/Core.h>
@@ -18,13 +19,8 @@ int main(int argc, char **argv) {
   // Decisions come and go with some MiB of working memory. Giving it back each time would make the kernel clear it
   // again each time, and copy it once more after every fork.
   mallopt(M_TRIM_THRESHOLD, 16 << 20);
-  static const char *const commands[] = {"status", "top", "show", "pareto"};
-  if (argc > 1 && (!strcmp(argv[1], "fsck") || !strcmp(argv[1], "gc"))) return fsck_command(argc - 1, argv + 1);
-  if (argc > 1 && !strcmp(argv[1], "worker")) return worker_command(argc - 1, argv + 1);
-  if (argc > 1 && !strcmp(argv[1], "proxies")) return proxies_command(argc - 1, argv + 1);
-  if (argc > 1 && !strcmp(argv[1], "replay")) return replay_command(argc - 1, argv + 1);
-  for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
-    if (!strcmp(argv[1], commands[i])) return show_command(argc - 1, argv + 1);
+  int exit_code;
+  if (command_dispatch(argc, argv, &exit_code)) return exit_code;
   if (argc < 2 || has_flag(argc, argv, "help") || has_flag(argc, argv, "h")) {
     struct anas_strbuf text = {0};
     search_help(&text);

@@ -3,6 +3,8 @@
 // each.
 #include "tools/anas-search/study.h"
 
+#include "runtime/support/nearest.h"
+
 #include <string.h>
 
 const struct study_metric_info study_metrics[METRIC_NUM] = {
@@ -38,4 +40,16 @@ int study_metric_find(const char *name) {
   for (int i = 0; i < METRIC_NUM; i++)
     if (!strcmp(study_metrics[i].name, name)) return i;
   return -1;
+}
+
+anas_status study_metric_parse(const char *option, const char *name, int *out) {
+  int metric = study_metric_find(name);
+  struct anas_nearest nearest = anas_nearest_make(name, strlen(name));
+  for (int i = 0; i < METRIC_NUM; i++)
+    anas_nearest_offer(&nearest, study_metrics[i].name);
+  char hint[128];
+  if (metric < 0)
+    return anas_fail(ANAS_INVALID, "%s: there is no metric '%s'%s", option, name, anas_nearest_hint(&nearest, hint));
+  *out = metric;
+  return ANAS_OK;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // anas-search proxies: how well what is known before training ranks the trained candidates of a study.
+#include "tools/anas-search/command.h"
 #include "tools/anas-search/rank.h"
 #include "tools/anas-search/search.h"
 
@@ -10,29 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char usage[] =
-    "usage: anas-search proxies STUDY [--against METRIC] [--json]\n"
-    "Rank correlation of everything that is known before training with what training found (default: accuracy), over\n"
-    "the completed trials that have both. Parameters are the measure to beat. Proxies are measured if the study was\n"
-    "made with --metrics grad_norm,snip,synflow,naswot, or if an objective or a constraint is about them.\n\n"
-    "Example:\n  anas-search --model cnn --study s1 --trials 50 --metrics snip,naswot\n  anas-search proxies s1\n";
-
-static anas_status parse(int argc, char **argv, const char **path, bool *json, int *against) {
-  for (int i = 1; i < argc; i++) {
-    if (argv[i][0] != '-' && !*path) {
-      *path = argv[i];
-    } else if (!strcmp(argv[i], "--json")) {
-      *json = true;
-    } else if (!strcmp(argv[i], "--against") && i + 1 < argc) {
-      *against = study_metric_find(argv[++i]);
-      if (*against < 0) return anas_fail(ANAS_INVALID, "--against: there is no metric '%s'", argv[i]);
-    } else {
-      return anas_fail(ANAS_INVALID, "unexpected argument '%s'; see anas-search proxies --help", argv[i]);
-    }
-  }
-  return *path ? ANAS_OK : anas_fail(ANAS_INVALID, "which study? see anas-search proxies --help");
-}
 
 // Signs are such that 1 is a perfect prediction that more is better.
 static void correlate(const struct study_trial *trials, int64_t count, enum study_metric metric,
@@ -76,7 +54,7 @@ static void print_rows(const json_t *rows, const char *against) {
   }
 }
 
-static anas_status run(const char *path, bool as_json, enum study_metric against) {
+static anas_status correlate_study(const char *path, bool as_json, enum study_metric against) {
   struct study *study;
   struct study_trial *trials;
   int64_t count;
@@ -99,17 +77,40 @@ static anas_status run(const char *path, bool as_json, enum study_metric against
   return ANAS_OK;
 }
 
-int proxies_command(int argc, char **argv) {
-  for (int i = 1; i < argc; i++)
-    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-      fputs(usage, stdout);
-      return EXIT_SUCCESS;
-    }
-  const char *path = NULL;
+static anas_status run(const struct command *command, int argc, char **argv) {
+  struct command_arguments arguments = {.command = command, .argc = argc, .argv = argv};
+  const char *flag, *path = NULL;
   bool json = false;
   int against = METRIC_ACCURACY;
-  anas_status status = parse(argc, argv, &path, &json, &against);
-  if (status == ANAS_OK) status = run(path, json, (enum study_metric)against);
-  if (status != ANAS_OK) fprintf(stderr, "anas-search: error: %s\n", anas_error_message());
-  return status == ANAS_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+  for (;;) {
+    ANAS_RETURN_IF_ERROR(command_next(&arguments, &flag));
+    if (!flag) break;
+    if (!*flag)
+      ANAS_RETURN_IF_ERROR(command_take_study(&arguments, &path));
+    else if (!strcmp(flag, "against"))
+      ANAS_RETURN_IF_ERROR(study_metric_parse("--against", arguments.value, &against));
+    else
+      json = true;
+  }
+  ANAS_RETURN_IF_ERROR(command_need_study(command, path));
+  return correlate_study(path, json, (enum study_metric)against);
 }
+
+static const struct command_flag flags[] = {
+    {"against", "METRIC", "what is predicted (default accuracy)"},
+    {"json", NULL, "as JSON"},
+    {0},
+};
+static const char *const examples[] = {"anas-search proxies s1", "anas-search proxies s1 --against loss --json", NULL};
+const struct command command_proxies = {
+    .name = "proxies",
+    .arguments = "STUDY [--against METRIC] [--json]",
+    .purpose = "How well what is known before training ranks the trained candidates",
+    .notes = "Rank correlations over the completed trials that have both. Parameters are the measure to beat. Proxies "
+             "are there if\n"
+             "the study was made with --metrics grad_norm,snip,synflow,naswot, or with objectives or constraints on "
+             "them.\n",
+    .flags = flags,
+    .examples = examples,
+    .run = run,
+};

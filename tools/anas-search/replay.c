@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // replay: makes every decision of a study again, from its options, its seed model and the results before each decision,
 // and compares candidates byte by byte. Nothing is trained.
+#include "tools/anas-search/command.h"
 #include "tools/anas-search/pruners/pruner.h"
 
 #include "dialect/context.h"
@@ -12,14 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char usage[] =
-    "usage: anas-search replay STUDY [--trial N] [-o DIR]\n"
-    "Decides every trial (or trial N) of a study again and compares it with what the study holds: parent, mutation, "
-    "and\n"
-    "the candidate byte by byte. -o writes the candidates to DIR/NNNN.mlir, for instance where files were lost.\n"
-    "Exit code 1 if anything differs.\n\n"
-    "Example:\n  anas-search replay s1 -o rebuilt\n";
-
 struct replay {
   struct search search;
   const char *path, *output;
@@ -27,21 +20,19 @@ struct replay {
   int64_t checked, verdicts, differ;
 };
 
-static anas_status parse(int argc, char **argv, struct replay *out) {
-  for (int i = 1; i < argc; i++) {
-    const char *argument = argv[i];
-    bool value = i + 1 < argc;
-    if (argument[0] != '-' && !out->path) {
-      out->path = argument;
-    } else if (!strcmp(argument, "-o") && value) {
-      out->output = argv[++i];
-    } else if (!strcmp(argument, "--trial") && value) {
-      ANAS_RETURN_IF_ERROR(anas_parse_int("--trial", argv[++i], 0, INT64_MAX, &out->only));
-    } else {
-      return anas_fail(ANAS_INVALID, "unexpected argument '%s'; see anas-search replay --help", argument);
-    }
+static anas_status parse(const struct command *command, int argc, char **argv, struct replay *out) {
+  struct command_arguments arguments = {.command = command, .argc = argc, .argv = argv};
+  const char *flag;
+  for (;;) {
+    ANAS_RETURN_IF_ERROR(command_next(&arguments, &flag));
+    if (!flag) return command_need_study(command, out->path);
+    if (!*flag)
+      ANAS_RETURN_IF_ERROR(command_take_study(&arguments, &out->path));
+    else if (!strcmp(flag, "o"))
+      out->output = arguments.value;
+    else
+      ANAS_RETURN_IF_ERROR(anas_parse_int("--trial", arguments.value, 0, INT64_MAX, &out->only));
   }
-  return out->path ? ANAS_OK : anas_fail(ANAS_INVALID, "which study? see anas-search replay --help");
 }
 
 // What the trials below which a decision may look at were: part of the decision, because workers may change on resume.
@@ -120,8 +111,7 @@ static anas_status replay_trial(struct replay *replay, int64_t number) {
   return status;
 }
 
-static anas_status run(int argc, char **argv, struct replay *replay) {
-  ANAS_RETURN_IF_ERROR(parse(argc, argv, replay));
+static anas_status replay_study(struct replay *replay) {
   ANAS_RETURN_IF_ERROR(search_load(&replay->search, replay->path, false));
   replay->count = replay->search.num_trials;
   if (replay->only >= replay->count)
@@ -136,17 +126,32 @@ static anas_status run(int argc, char **argv, struct replay *replay) {
   return ANAS_OK;
 }
 
-int replay_command(int argc, char **argv) {
-  for (int i = 1; i < argc; i++)
-    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-      fputs(usage, stdout);
-      return EXIT_SUCCESS;
-    }
-  struct replay replay = {.search = {.context = anas_context_create(false)}, .only = -1};
+static anas_status run(const struct command *command, int argc, char **argv) {
+  struct replay replay = {.only = -1};
+  ANAS_RETURN_IF_ERROR(parse(command, argc, argv, &replay));
+  replay.search.context = anas_context_create(false);
   search_options_defaults(&replay.search.options);
-  anas_status status = run(argc, argv, &replay);
-  if (status != ANAS_OK) fprintf(stderr, "anas-search: error: %s\n", anas_error_message());
+  anas_status status = replay_study(&replay);
   if (replay.count) replay.search.num_trials = replay.count;
   search_deinit(&replay.search);
-  return status == ANAS_OK && !replay.differ ? EXIT_SUCCESS : EXIT_FAILURE;
+  if (status == ANAS_OK && replay.differ)
+    return anas_fail(ANAS_CORRUPT, "study '%s' is not what its decisions make", replay.path);
+  return status;
 }
+
+static const struct command_flag flags[] = {
+    {"trial", "N", "only this one"},
+    {"o", "DIR", "write the candidates to DIR/NNNN.mlir, for instance where files were lost"},
+    {0},
+};
+static const char *const examples[] = {"anas-search replay s1", "anas-search replay s1 --trial 3 -o rebuilt", NULL};
+const struct command command_replay = {
+    .name = "replay",
+    .arguments = "STUDY [--trial N] [-o DIR]",
+    .purpose = "Decides every trial again and compares it with what the study holds",
+    .notes = "Parent, mutation, what was decided at rungs, and the candidate byte by byte. Nothing is trained. Exit "
+             "code 1 if\nanything differs.\n",
+    .flags = flags,
+    .examples = examples,
+    .run = run,
+};

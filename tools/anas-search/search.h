@@ -310,19 +310,4 @@ void front_remove(const char *study, int64_t number);
 // Writes those of the whole front and removes all others.
 anas_status front_export(const char *study, const struct study_trial *trials, const int64_t *front, int64_t count);
 
-// anas-search proxies (proxies_command.c): likewise.
-int proxies_command(int argc, char **argv);
-
-// anas-search replay (replay.c): argv[0] is the sub-command. Returns the exit code.
-int replay_command(int argc, char **argv);
-
-// anas-search worker (worker.c): likewise.
-int worker_command(int argc, char **argv);
-
-// anas-search fsck, anas-search gc (fsck.c): likewise.
-int fsck_command(int argc, char **argv);
-
-// Sub-commands that only read (show.c): argv[0] is the sub-command. Returns the exit code.
-int show_command(int argc, char **argv);
-
 #endif

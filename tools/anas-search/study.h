@@ -70,6 +70,8 @@ struct study_metric_info {
 };
 extern const struct study_metric_info study_metrics[METRIC_NUM]; // metrics.c
 int study_metric_find(const char *name);                         // -1 if unknown
+// For the value of an option: an error suggests the nearest.
+anas_status study_metric_parse(const char *option, const char *name, int *out);
 
 enum study_verdict { VERDICT_NONE = 0, VERDICT_ON, VERDICT_STOP };
 // A point of a learning curve; of rungs also what was decided there, and on what (pruners/pruner.h).

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // anas-search worker: trains trials that a driver, on this machine or another one, decides. Everything it needs is in
 // the study, but for the data set.
+#include "tools/anas-search/command.h"
 #include "tools/anas-search/search.h"
 
 #include "dialect/context.h"
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
-#include "runtime/support/nearest.h"
 #include "runtime/support/parse.h"
 
 #include <poll.h>
@@ -15,25 +15,6 @@
 #include <string.h>
 
 #define CLAIM_SECONDS 0.5 // between questions for a trial while there is none
-
-static const char usage[] =
-    "usage: anas-search worker --study postgresql://USER@HOST/DATABASE[#NAME] [flags]\n"
-    "Claims trials of a study, trains them and reports, until the search has ended. Any number of workers, on any "
-    "machines;\n"
-    "options come from the study. Trials of a worker that is lost are another's after --lease (see anas-search "
-    "--help).\n"
-    "SIGTERM: its trials go back to the queue with what they have reached. Ctrl-C: they are finished first; twice, as "
-    "SIGTERM.\n\n"
-    "  --study URI          the study\n"
-    "  --workers N|auto     trials at the same time (default auto, as for a search); they share the processors\n"
-    "  --time T             claim nothing more after T: 90, 30m, 2h, 1d (default: no limit)\n"
-    "  --idle-timeout T     end when there was nothing to do for T, or no study to be found (default: wait)\n"
-    "  --data DIR           where the data set is on this machine (default: as the driver)\n"
-    "  --memory-limit SIZE  end a trial that needs more memory (default: as the driver, else this machine's share)\n"
-    "  --json, --quiet      as for a search\n\n"
-    "Examples:\n"
-    "  anas-search worker --study postgresql://anas@db.example.org/nas#cifar --workers 4\n"
-    "  anas-search worker --study 'postgresql:///nas?host=/run/postgresql' --time 3h --idle-timeout 10m\n";
 
 struct worker {
   struct search search;
@@ -45,58 +26,35 @@ struct worker {
   double started, busy, asked; // busy: when there last was something to do
 };
 
-static anas_status unknown(const char *argument) {
-  static const char *const names[] = {"study", "workers",      "time", "idle-timeout",
-                                      "data",  "memory-limit", "json", "quiet"};
-  const char *name = argument + strspn(argument, "-");
-  struct anas_nearest nearest = anas_nearest_make(name, strcspn(name, "="));
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    anas_nearest_offer(&nearest, names[i]);
-  char hint[128];
-  return anas_fail(ANAS_INVALID, "worker: unknown argument '%s'%s", argument,
-                   nearest.best ? anas_nearest_hint(&nearest, hint) : "; see anas-search worker --help");
-}
-
-static anas_status set(struct worker *out, const char *name, size_t size, const char *value) {
-  char *flag = anas_format("--%.*s", (int)size, name);
-  uint64_t bytes;
-  anas_status status = ANAS_OK;
-  if (!strcmp(flag, "--study"))
-    out->study = value;
-  else if (!strcmp(flag, "--data"))
-    out->data = value;
-  else if (!strcmp(flag, "--workers") && !strcmp(value, "auto"))
-    out->workers = WORKERS_AUTOMATIC;
-  else if (!strcmp(flag, "--workers"))
-    status = anas_parse_int(flag, value, 1, 256, &out->workers);
-  else if (!strcmp(flag, "--time"))
-    status = anas_parse_duration(flag, value, &out->time_limit);
-  else if (!strcmp(flag, "--idle-timeout"))
-    status = anas_parse_duration(flag, value, &out->idle_limit);
-  else if ((status = anas_parse_bytes(flag, value, &bytes)) == ANAS_OK)
-    out->memory_limit = (int64_t)bytes;
-  free(flag);
-  return status;
-}
-
-static anas_status parse(int argc, char **argv, struct worker *out) {
-  static const char *const with_value[] = {"study", "workers", "time", "idle-timeout", "data", "memory-limit"};
-  for (int i = 1; i < argc; i++) {
-    const char *name = argv[i] + (argv[i][0] == '-') + (argv[i][0] == '-' && argv[i][1] == '-');
-    size_t size = strcspn(name, "=");
-    bool takes_value = false;
-    for (size_t f = 0; name != argv[i] && f < sizeof with_value / sizeof *with_value; f++)
-      takes_value |= strlen(with_value[f]) == size && !strncmp(with_value[f], name, size);
-    if (takes_value) {
-      if (!name[size] && i + 1 == argc) return anas_fail(ANAS_INVALID, "worker: %s needs a value", argv[i]);
-      ANAS_RETURN_IF_ERROR(set(out, name, size, name[size] ? name + size + 1 : argv[++i]));
-    } else if (name != argv[i] && !strcmp(name, "json")) {
+static anas_status parse(const struct command *command, int argc, char **argv, struct worker *out) {
+  struct command_arguments arguments = {.command = command, .argc = argc, .argv = argv};
+  const char *flag;
+  for (;;) {
+    ANAS_RETURN_IF_ERROR(command_next(&arguments, &flag));
+    if (!flag) break;
+    const char *value = arguments.value;
+    uint64_t bytes;
+    anas_status status = ANAS_OK;
+    if (!*flag) return anas_fail(ANAS_INVALID, "worker: unexpected argument '%s'; the study is --study URI", value);
+    if (!strcmp(flag, "study"))
+      out->study = value;
+    else if (!strcmp(flag, "data"))
+      out->data = value;
+    else if (!strcmp(flag, "workers") && !strcmp(value, "auto"))
+      out->workers = WORKERS_AUTOMATIC;
+    else if (!strcmp(flag, "workers"))
+      status = anas_parse_int("--workers", value, 1, 256, &out->workers);
+    else if (!strcmp(flag, "time"))
+      status = anas_parse_duration("--time", value, &out->time_limit);
+    else if (!strcmp(flag, "idle-timeout"))
+      status = anas_parse_duration("--idle-timeout", value, &out->idle_limit);
+    else if (!strcmp(flag, "json"))
       out->json = true;
-    } else if (name != argv[i] && !strcmp(name, "quiet")) {
+    else if (!strcmp(flag, "quiet"))
       out->quiet = true;
-    } else {
-      return unknown(argv[i]);
-    }
+    else if ((status = anas_parse_bytes("--memory-limit", value, &bytes)) == ANAS_OK)
+      out->memory_limit = (int64_t)bytes;
+    ANAS_RETURN_IF_ERROR(status);
   }
   return out->study ? ANAS_OK : anas_fail(ANAS_INVALID, "worker: --study postgresql://... is required");
 }
@@ -173,8 +131,7 @@ static anas_status loop(struct worker *worker) {
   }
 }
 
-static anas_status run(int argc, char **argv, struct worker *worker) {
-  ANAS_RETURN_IF_ERROR(parse(argc, argv, worker));
+static anas_status work(struct worker *worker) {
   crew_handle_signals(2);
   ANAS_RETURN_IF_ERROR(open_study(worker));
   worker->started = worker->busy = anas_now();
@@ -191,16 +148,41 @@ static anas_status run(int argc, char **argv, struct worker *worker) {
   return status;
 }
 
-int worker_command(int argc, char **argv) {
-  for (int i = 1; i < argc; i++)
-    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-help") || !strcmp(argv[i], "-h")) {
-      fputs(usage, stdout);
-      return EXIT_SUCCESS;
-    }
-  struct worker worker = {.search = {.context = anas_context_create(false)}, .workers = WORKERS_AUTOMATIC};
+static anas_status run(const struct command *command, int argc, char **argv) {
+  struct worker worker = {.workers = WORKERS_AUTOMATIC};
+  ANAS_RETURN_IF_ERROR(parse(command, argc, argv, &worker));
+  worker.search.context = anas_context_create(false);
   search_options_defaults(&worker.search.options);
-  anas_status status = run(argc, argv, &worker);
-  if (status != ANAS_OK) fprintf(stderr, "anas-search: error: %s\n", anas_error_message());
+  anas_status status = work(&worker);
   search_deinit(&worker.search);
-  return status == ANAS_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+  return status;
 }
+
+static const struct command_flag flags[] = {
+    {"study", "URI", "the study: postgresql://USER@HOST/DATABASE[#NAME]"},
+    {"workers", "N|auto", "trials at the same time (default auto, as for a search); they share the processors"},
+    {"time", "T", "claim nothing more after T: 90, 30m, 2h, 1d (default: no limit)"},
+    {"idle-timeout", "T", "end when there was nothing to do for T, or no study to be found (default: wait)"},
+    {"data", "DIR", "where the data set is on this machine (default: as the driver)"},
+    {"memory-limit", "SIZE", "end a trial that needs more memory (default: as the driver, else this machine's share)"},
+    {"json", NULL, "one JSON object a line, as for a search"},
+    {"quiet", NULL, "nothing but errors"},
+    {0},
+};
+static const char *const examples[] = {
+    "export STUDY=postgresql://anas@db.example.org/nas#s6   # or 'postgresql:///nas?host=/run/postgresql'",
+    "anas-search worker --study $STUDY --workers 4",
+    "anas-search worker --study $STUDY --time 3h --idle-timeout 10m",
+    NULL,
+};
+const struct command command_worker = {
+    .name = "worker",
+    .arguments = "--study postgresql://USER@HOST/DATABASE[#NAME] [flags]",
+    .purpose = "Trains trials of a study in PostgreSQL, on this or any other machine",
+    .notes = "Claims trials, trains them and reports, until the search has ended. Options come from the study. Trials "
+             "of a worker\nthat is lost are another's after --lease (see anas-search --help). SIGTERM: its trials go "
+             "back to the queue with\nwhat they have reached. Ctrl-C: they are finished first; twice, as SIGTERM.\n",
+    .flags = flags,
+    .examples = examples,
+    .run = run,
+};
