@@ -14,15 +14,15 @@ fails() { # fails PATTERN COMMAND...: exit code 1 and a message
   "$@" >out.txt 2>error.txt || code=$?
   test $code = 1 && grep -q -e "$pattern" error.txt || fail "no '$pattern' with exit code 1 ($code): $* $(cat error.txt)"
 }
-examples() { sed -n '/^Examples:/,/^$/s/^  //p'; } # commands, as they would be pasted
+examples() { sed -n '/^Examples:/,/^$/s/^  //p' | sed -e ':a' -e '/\\$/N; s/\\\n//; ta'; } # a command a line
 commands=$(anas-search --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
-for command in status top pareto show proxies replay worker fsck gc; do
+for command in status top pareto show compare proxies replay worker fsck gc; do
   case " $(echo $commands) " in *" $command "*) ;; *) fail "'$command' is not in --help" ;; esac
 done
 
 # The search itself: with made-up results, since its examples are about days of training.
 anas-zoo cnn >net.mlir
-anas-search --help | examples | sed -e ':a' -e '/\\$/N; s/\\\n//; ta' >search.examples
+anas-search --help | examples >search.examples
 count=0
 while read -r line; do
   case $line in

@@ -72,7 +72,56 @@ static void extremes(void **state) {
   assert_true(isnan(rank_spearman(up, down, 1)) && isnan(rank_kendall(up, down, 0)));
 }
 
+// p by its definition: all ways to choose the first group, ranks by counting.
+static double naive_rank_sum(const double *x, int num_x, const double *y, int num_y) {
+  int n = num_x + num_y, as_far = 0, ways = 0;
+  double all[16], rank[16], middle = 0.5 * num_x * (n + 1), sum = 0;
+  for (int i = 0; i < n; i++)
+    all[i] = i < num_x ? x[i] : y[i - num_x];
+  for (int i = 0; i < n; i++) {
+    rank[i] = 0.5;
+    for (int j = 0; j < n; j++)
+      rank[i] += all[j] < all[i] ? 1 : all[j] == all[i] ? 0.5 : 0;
+    if (i < num_x) sum += rank[i];
+  }
+  for (unsigned chosen = 0; chosen < 1u << n; chosen++) {
+    if (__builtin_popcount(chosen) != num_x) continue;
+    double other = 0;
+    for (int i = 0; i < n; i++)
+      if (chosen >> i & 1) other += rank[i];
+    ways++;
+    as_far += fabs(other - middle) >= fabs(sum - middle);
+  }
+  return (double)as_far / ways;
+}
+
+static void rank_sum(void **state) {
+  (void)state;
+  struct anas_rng rng = anas_rng_make(2);
+  for (int round = 0; round < 300; round++) {
+    int num_x = 1 + (int)anas_rng_below(&rng, 6), num_y = 1 + (int)anas_rng_below(&rng, 6);
+    uint64_t values = 2 + anas_rng_below(&rng, 20);
+    double x[6], y[6], pairs = 0;
+    for (int i = 0; i < num_x; i++)
+      x[i] = (double)anas_rng_below(&rng, values);
+    for (int i = 0; i < num_y; i++)
+      y[i] = (double)anas_rng_below(&rng, values) + (double)(round % 3);
+    for (int i = 0; i < num_x * num_y; i++)
+      pairs += x[i / num_y] > y[i % num_y] ? 1 : x[i / num_y] == y[i % num_y] ? 0.5 : 0;
+    struct rank_sum got = rank_sum_test(x, num_x, y, num_y);
+    assert_true(fabs(got.p - naive_rank_sum(x, num_x, y, num_y)) < 1e-12);
+    assert_true(fabs(got.superiority - pairs / (num_x * num_y)) < 1e-12);
+  }
+  // From tables: 4 and 4 values that do not overlap; 3 and 3 can never be significant.
+  double low[] = {1, 2, 3, 4}, high[] = {5, 6, 7, 8};
+  struct rank_sum got = rank_sum_test(low, 4, high, 4);
+  assert_true(fabs(got.p - 2.0 / 70) < 1e-12 && fabs(got.smallest_p - 2.0 / 70) < 1e-9 && got.superiority == 0);
+  assert_true(fabs(rank_sum_test(low, 3, high, 3).smallest_p - 0.1) < 1e-9);
+  assert_true(isnan(rank_sum_test(low, 0, high, 3).p));
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(equal_to_definitions), cmocka_unit_test(extremes)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(equal_to_definitions), cmocka_unit_test(extremes),
+                                     cmocka_unit_test(rank_sum)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -587,7 +587,8 @@ void search_help(struct anas_strbuf *out) {
   anas_strbuf_adds(
       out,
       "\nExamples:\n"
-      "  anas-search --model cnn --evaluator simulated --study s1     # made-up results, in seconds: to try commands "
+      "  anas-search --model cnn --evaluator simulated --study s1 --trials 30   # made-up results, in seconds: to try "
+      "commands "
       "on\n"
       "  anas-search --model cnn --dataset fashion-mnist --study s2 --trials 30 --epochs 2\n"
       "  anas-search net.mlir --dataset cifar10 --data ~/cifar --study s3 --time 8h --trial-timeout 20m \\\n"
