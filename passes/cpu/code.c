@@ -281,19 +281,37 @@ MlirValue anas_code_result(const struct anas_code_scope *scope, int i) {
   return mlirOperationGetResult(scope->op, i);
 }
 
-struct anas_code_scope anas_code_if(struct anas_code *code, MlirValue condition, bool with_else) {
+// With results: those of both branches; else_values are those of the second one.
+static struct anas_code_scope open_if(struct anas_code *code, MlirValue condition, bool with_else, int num,
+                                      const MlirValue *else_values) {
   struct anas_code_scope scope = {.parent = code->block};
   MlirOperationState state = mlirOperationStateGet(ref("scf.if"), code->location);
   mlirOperationStateAddOperands(&state, 1, &condition);
+  for (int i = 0; i < num; i++) {
+    MlirType type = mlirValueGetType(else_values[i]);
+    mlirOperationStateAddResults(&state, 1, &type);
+  }
   MlirRegion regions[] = {mlirRegionCreate(), mlirRegionCreate()};
   for (int i = 0; i < 1 + with_else; i++)
     mlirRegionAppendOwnedBlock(regions[i], mlirBlockCreate(0, NULL, NULL));
   mlirOperationStateAddOwnedRegions(&state, 2, regions);
   scope.op = mlirOperationCreate(&state);
   mlirBlockAppendOwnedOperation(code->block, scope.op);
+  if (num > 0) {
+    code->block = mlirRegionGetFirstBlock(mlirOperationGetRegion(scope.op, 1));
+    anas_code_op(code, "scf.yield", num, else_values, (MlirType){0}, 0, NULL);
+  }
   scope.body = mlirRegionGetFirstBlock(mlirOperationGetRegion(scope.op, 0));
   code->block = scope.body;
   return scope;
+}
+
+struct anas_code_scope anas_code_if(struct anas_code *code, MlirValue condition, bool with_else) {
+  return open_if(code, condition, with_else, 0, NULL);
+}
+
+struct anas_code_scope anas_code_when(struct anas_code *code, MlirValue condition, int num, const MlirValue *values) {
+  return open_if(code, condition, true, num, values);
 }
 
 void anas_code_else(struct anas_code *code, struct anas_code_scope *scope) {

@@ -119,9 +119,12 @@ bool anas_cpu_depthwise(struct anas_code *code, const struct anas_cpu_nest *nest
   }
   int64_t points = iterations(&d, d.point, d.num_points), steps = iterations(&d, d.reduced, d.num_reduced);
   bool filter = points < steps && points <= ANAS_DEPTHWISE_POINTS;
-  anas_depthwise_emitter *emit = anas_depthwise_window;
-  if (filter) emit = d.num_axes ? anas_depthwise_filter_rows : anas_depthwise_filter;
-  if (!emit(&d, place, begin, end, &out->iterations)) return false;
+  anas_depthwise_emitter *window[] = {anas_depthwise_blocks, anas_depthwise_window};
+  anas_depthwise_emitter *gradient[] = {anas_depthwise_filter_blocks,
+                                        d.num_axes ? anas_depthwise_filter_rows : anas_depthwise_filter};
+  anas_depthwise_emitter **emit = filter ? gradient : window;
+  if (!emit[0](&d, place, begin, end, &out->iterations) && !emit[1](&d, place, begin, end, &out->iterations))
+    return false;
   out->parallel = out->iterations > 1 && (double)anas_cpu_nest_iterations(nest) > FEW_MACS;
   return true;
 }

@@ -92,9 +92,62 @@ struct anas_depthwise_run {
 };
 // The next run from iteration `from` of a loop of the axis on, in tiles of `size`. A product's `sum` is the iteration
 // in the tile and its factor that of the other loop, if the loop is the axis's point; the other way round if it is its
-// tap.
+// tap. Without an axis, the loop has a stride in `dense`, and there is one product for each of its iterations.
 void anas_depthwise_next_run(const struct anas_depthwise *d, const struct anas_depthwise_axis *axis, int loop,
                              int64_t from, int64_t size, struct anas_depthwise_run *out);
+
+// ---- blocks of rows (depthwise_lines.c)
+
+#define ANAS_DEPTHWISE_LINES 64
+
+// A row of `dense` that a block meets, and what of it: (row of the block, iteration of the axis's other loop).
+struct anas_depthwise_line {
+  int64_t index; // of the axis, from the first one of the block
+  int num, row[ANAS_DEPTHWISE_TILE], other[ANAS_DEPTHWISE_TILE];
+  bool always;      // it exists for every block
+  MlirValue exists; // otherwise, in the current one
+};
+// `rows` iterations of a loop of the axis (-1: extent 1; null: there is no axis and a single line).
+struct anas_depthwise_block {
+  const struct anas_depthwise_axis *axis;
+  int loop;
+  int64_t rows, blocks; // the last block may go beyond the extent
+  int64_t step;         // of the index, from one block to the next
+  int64_t pairs;        // of all lines
+  int num;
+  struct anas_depthwise_line line[ANAS_DEPTHWISE_LINES];
+};
+// So many iterations of a loop of the axis (null: no axis) must be neighbours for blocks of them to be alike.
+int64_t anas_depthwise_period(const struct anas_depthwise_axis *axis, int loop);
+// False if there are too many lines or the rows are not a multiple of the period.
+bool anas_depthwise_block_of(const struct anas_depthwise *d, const struct anas_depthwise_axis *axis, int loop,
+                             int64_t rows, struct anas_depthwise_block *out);
+// Moves the place in `dense` to a block (null: number 0) and sets which lines exist there.
+void anas_depthwise_enter_block(const struct anas_depthwise *d, struct anas_depthwise_block *block, MlirValue number,
+                                struct anas_depthwise_place *place);
+
+// Tiles of blocks: rows of a block by d->tile[row] columns.
+struct anas_depthwise_tiles {
+  struct anas_depthwise_block block;
+  int row;                                // the loop along rows
+  const struct anas_depthwise_axis *axis; // of it; null: there is none
+  int64_t vectors;                        // of channels that take turns, tile by tile
+  MlirValue inside[ANAS_DEPTHWISE_TILE];  // rows of the current block that exist, where that is not always so
+  void (*emit)(const struct anas_depthwise *d, const struct anas_depthwise_tiles *tiles,
+               struct anas_depthwise_place place, const struct anas_depthwise_run *run);
+};
+// The axis beside this one (null: there is none); false if there are two.
+bool anas_depthwise_other_axis(const struct anas_depthwise *d, const struct anas_depthwise_axis *axis,
+                               const struct anas_depthwise_axis **out);
+// Tiles of a loop, the last one perhaps partial.
+int64_t anas_depthwise_iterations(const struct anas_depthwise *d, int loop);
+void anas_depthwise_plan_vectors(const struct anas_depthwise *d, struct anas_depthwise_tiles *tiles);
+// The place of tile number iv of a loop, which may be that of the blocks.
+struct anas_depthwise_place anas_depthwise_enter(struct anas_depthwise *d, struct anas_depthwise_tiles *tiles,
+                                                 struct anas_depthwise_place place, int loop, MlirValue iv);
+// Emits all tiles of the current block, for all channels.
+void anas_depthwise_tiles_of_channels(struct anas_depthwise *d, const struct anas_depthwise_tiles *tiles,
+                                      struct anas_depthwise_place place);
 
 // ---- borders (depthwise_border.c)
 
@@ -123,6 +176,8 @@ typedef void anas_depthwise_emit(struct anas_depthwise *d, struct anas_depthwise
 void anas_depthwise_channels(struct anas_depthwise *d, struct anas_depthwise_place place, anas_depthwise_emit *emit,
                              void *data);
 
+anas_depthwise_emit anas_depthwise_fill_points; // stores the fill to all points of the channels
+
 // The place of iteration iv of all outer loops together, and how many there are.
 struct anas_depthwise_place anas_depthwise_outer(const struct anas_depthwise *d, struct anas_depthwise_place place,
                                                  MlirValue iv, int64_t *out_range);
@@ -131,8 +186,10 @@ struct anas_depthwise_place anas_depthwise_outer(const struct anas_depthwise *d,
 
 typedef bool anas_depthwise_emitter(struct anas_depthwise *d, struct anas_depthwise_place place, MlirValue begin,
                                     MlirValue end, int64_t *out_range);
-anas_depthwise_emitter anas_depthwise_window;      // few reduced steps
-anas_depthwise_emitter anas_depthwise_filter;      // at most ANAS_DEPTHWISE_POINTS points, no axes
-anas_depthwise_emitter anas_depthwise_filter_rows; // the same with axes
+anas_depthwise_emitter anas_depthwise_blocks;        // the same with axes and windows of some ten elements
+anas_depthwise_emitter anas_depthwise_window;        // few reduced steps
+anas_depthwise_emitter anas_depthwise_filter;        // at most ANAS_DEPTHWISE_POINTS points, no axes
+anas_depthwise_emitter anas_depthwise_filter_blocks; // with axes, all sums in registers
+anas_depthwise_emitter anas_depthwise_filter_rows;   // the same with axes
 
 #endif

@@ -162,19 +162,6 @@ static void emit_parts(struct anas_depthwise *d, struct rows *r, int level, stru
   anas_code_end(code, &scope, 0, NULL);
 }
 
-static void emit_fill(struct anas_depthwise *d, struct anas_depthwise_place place, void *data) {
-  (void)data;
-  int64_t out_at[ANAS_DEPTHWISE_POINTS];
-  MlirValue fill = anas_code_splat(d->code, anas_code_vector(d->lanes, d->code->f32), d->nest->operand[d->out].fill);
-  for (int i = 0; i < d->num_points; i++)
-    d->tile[d->point[i]] = d->nest->extent[d->point[i]];
-  int taps = anas_depthwise_offsets(d, d->out, d->point, d->num_points, out_at);
-  for (int i = 0; i < d->num_points; i++)
-    d->tile[d->point[i]] = 1;
-  for (int i = 0; i < taps; i++)
-    anas_depthwise_store(d, &place, fill, out_at[i]);
-}
-
 bool anas_depthwise_filter_rows(struct anas_depthwise *d, struct anas_depthwise_place place, MlirValue begin,
                                 MlirValue end, int64_t *out_range) {
   struct rows r = {0};
@@ -187,7 +174,7 @@ bool anas_depthwise_filter_rows(struct anas_depthwise *d, struct anas_depthwise_
   if (fills) // beside the taps, too; there is one iteration then
     anas_cpu_fill(code, d->nest, d->flat, -1, begin, end);
   else if (d->nest->operand[d->out].filled)
-    anas_depthwise_channels(d, place, emit_fill, NULL);
+    anas_depthwise_channels(d, place, anas_depthwise_fill_points, NULL);
   emit_parts(d, &r, 0, place);
   anas_code_end(code, &scope, 0, NULL);
   return true;

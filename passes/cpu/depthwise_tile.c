@@ -160,11 +160,30 @@ static int tile_products(const struct anas_depthwise_axis *axis, bool is_point, 
   return num;
 }
 
+// The loop has a stride in `dense`, and there is one product for each iteration.
+static void run_without_axis(const struct anas_depthwise *d, int loop, int64_t left, int64_t size,
+                             struct anas_depthwise_run *out) {
+  bool is_point = !d->nest->reduction[loop];
+  out->size = left < size ? left : size;
+  out->tiles = left / out->size;
+  out->dense_step = 0;
+  out->num = (int)out->size;
+  for (int i = 0; i < out->num; i++)
+    out->product[i] = (struct anas_depthwise_product){d->nest->operand[d->dense].stride[loop] * i, is_point ? i : 0,
+                                                      is_point ? 0 : i};
+}
+
 void anas_depthwise_next_run(const struct anas_depthwise *d, const struct anas_depthwise_axis *axis, int loop,
                              int64_t from, int64_t size, struct anas_depthwise_run *out) {
+  int64_t extent = d->nest->extent[loop];
+  if (!axis) {
+    run_without_axis(d, loop, extent - from, size, out);
+    out->first = from;
+    return;
+  }
   bool is_point = loop == axis->point;
   int other = is_point ? axis->tap : axis->point;
-  int64_t extent = d->nest->extent[loop], others = other < 0 ? 1 : d->nest->extent[other];
+  int64_t others = other < 0 ? 1 : d->nest->extent[other];
   int64_t coef = is_point ? axis->point_coef : axis->tap_coef;
   struct anas_depthwise_product next[ANAS_DEPTHWISE_PRODUCTS];
   out->first = from;
@@ -197,6 +216,19 @@ void anas_depthwise_channels(struct anas_depthwise *d, struct anas_depthwise_pla
   if (whole == channels) return;
   d->active = (int)(channels - whole);
   emit(d, anas_depthwise_skip(d, place, d->lane, d->lanes, whole / d->lanes), data);
+}
+
+void anas_depthwise_fill_points(struct anas_depthwise *d, struct anas_depthwise_place place, void *data) {
+  (void)data;
+  int64_t out_at[ANAS_DEPTHWISE_POINTS];
+  MlirValue fill = anas_code_splat(d->code, anas_code_vector(d->lanes, d->code->f32), d->nest->operand[d->out].fill);
+  for (int i = 0; i < d->num_points; i++)
+    d->tile[d->point[i]] = d->nest->extent[d->point[i]];
+  int taps = anas_depthwise_offsets(d, d->out, d->point, d->num_points, out_at);
+  for (int i = 0; i < d->num_points; i++)
+    d->tile[d->point[i]] = 1;
+  for (int i = 0; i < taps; i++)
+    anas_depthwise_store(d, &place, fill, out_at[i]);
 }
 
 struct anas_depthwise_place anas_depthwise_outer(const struct anas_depthwise *d, struct anas_depthwise_place place,

@@ -163,6 +163,8 @@ MlirValue anas_code_result(const struct anas_code_scope *scope, int i);
 // if condition { first } [else { second }], no results. Call else between the branches, end after the last.
 struct anas_code_scope anas_code_if(struct anas_code *code, MlirValue condition, bool with_else);
 void anas_code_else(struct anas_code *code, struct anas_code_scope *scope);
+// if condition { values become what anas_code_end yields }: anas_code_result(scope, i) is the value afterwards.
+struct anas_code_scope anas_code_when(struct anas_code *code, MlirValue condition, int num, const MlirValue *values);
 
 // arith comparison predicates
 enum {

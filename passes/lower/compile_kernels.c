@@ -20,7 +20,7 @@
 #include <string.h>
 
 // Part of every cache key: raise it whenever the code generated for the same kernel text changes.
-#define CODEGEN_VERSION "anas-cpu-33"
+#define CODEGEN_VERSION "anas-cpu-34"
 
 #define PAGE ((size_t)4096)
 
