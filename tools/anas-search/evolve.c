@@ -35,17 +35,18 @@ int64_t search_visible(const struct search_options *options, int64_t number) {
 }
 
 // Without results: whether a parent's are known at this moment may depend on the speed of the workers.
-void search_candidate_text(const struct search *search, int64_t number, const struct anas_model *model,
-                           struct anas_strbuf *out) {
-  lineage_comments(search->trials, number, "// ", false, out);
+anas_status search_candidate_text(const struct search *search, int64_t number, const struct anas_model *model,
+                                  struct anas_strbuf *out) {
+  ANAS_RETURN_IF_ERROR(lineage_comments(search->study, search->trials, number, "// ", false, MAX_LINEAGE, out));
   anas_model_print(model, out);
+  return ANAS_OK;
 }
 
 static anas_status write_candidate(struct search *search, const struct study_trial *trial,
                                    const struct anas_model *model) {
   struct anas_strbuf text = {0};
-  search_candidate_text(search, trial->number, model, &text);
-  anas_status status = study_write(search->study, trial->number, "candidate.mlir", text.data, text.size);
+  anas_status status = search_candidate_text(search, trial->number, model, &text);
+  if (status == ANAS_OK) status = study_write(search->study, trial->number, "candidate.mlir", text.data, text.size);
   anas_strbuf_deinit(&text);
   return status;
 }
@@ -254,7 +255,7 @@ static anas_status update_front(struct run *run, int64_t number) {
   for (int64_t i = 0; i < num_left && joined && store; i++)
     front_remove(store, left[i]);
   free(left);
-  return status == ANAS_OK && joined && store ? front_write(store, search->trials, number) : status;
+  return status == ANAS_OK && joined && store ? front_write(search, number) : status;
 }
 
 static anas_status on_end(void *data, int64_t number) {
@@ -378,8 +379,7 @@ static anas_status run_search(struct search *search) {
   if (status == ANAS_OK) status = take_stock(&run);
   if (status == ANAS_OK) status = search_announce(search, "running");
   // The last run may have ended between a result and its file.
-  if (status == ANAS_OK && study_store(search->study))
-    status = front_export(study_store(search->study), search->trials, run.front, run.num_front);
+  if (status == ANAS_OK && study_store(search->study)) status = front_export(search, run.front, run.num_front);
   if (status == ANAS_OK) status = loop(&run);
   // Workers on other machines end with the search, not with a driver that will be back.
   if (status == ANAS_OK) status = search_announce(search, crew_stop_requests() ? "stopped" : "ended");
@@ -388,7 +388,7 @@ static anas_status run_search(struct search *search) {
   table_destroy(run.table);
   if (status == ANAS_OK) {
     struct anas_strbuf text = {0};
-    front_print(&search->options, search->trials, run.front, run.num_front, &text);
+    status = front_print(search, run.front, run.num_front, &text);
     if (!search->options.json) {
       if (study_store(search->study))
         anas_strbuf_addf(&text, "architectures: %s/front/*.mlir\n", study_store(search->study));

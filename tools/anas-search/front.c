@@ -117,24 +117,31 @@ static int generation(const struct study_trial *trials, int64_t number) {
   return steps;
 }
 
-void front_print(const struct search_options *options, const struct study_trial *trials, const int64_t *front,
-                 int64_t count, struct anas_strbuf *out) {
-  if (options->json) return; // the closing event has it
+anas_status front_print(const struct search *search, const int64_t *front, int64_t count, struct anas_strbuf *out) {
+  struct study_trial *trials = search->trials;
+  if (search->options.json) return ANAS_OK; // the closing event has it
   anas_strbuf_addf(out, "front (%lld trials):\n  trial  accuracy      params        macs  generation  mutation\n",
                    (long long)count);
   for (int64_t i = 0; i < count; i++) {
-    const struct study_trial *t = &trials[front[i]];
+    struct study_trial *t = &trials[front[i]];
+    ANAS_RETURN_IF_ERROR(study_describe(search->study, t));
     anas_strbuf_addf(out, "  %5lld    %6.4f  %10.0f  %10.0f  %10d  %s\n", (long long)t->number,
                      t->metric[METRIC_ACCURACY], t->metric[METRIC_PARAMS], t->metric[METRIC_MACS],
                      generation(trials, t->number), t->description ? t->description : "");
   }
   if (!count) anas_strbuf_adds(out, "  (no trial was completed)\n");
+  return ANAS_OK;
 }
 
-void lineage_comments(const struct study_trial *trials, int64_t number, const char *prefix, bool results,
-                      struct anas_strbuf *out) {
+anas_status lineage_comments(struct study *study, struct study_trial *trials, int64_t number, const char *prefix,
+                             bool results, int64_t generations, struct anas_strbuf *out) {
   for (int64_t at = number; at >= 0; at = trials[at].parent) {
-    const struct study_trial *t = &trials[at];
+    struct study_trial *t = &trials[at];
+    if (!generations--) {
+      anas_strbuf_addf(out, "%strial %lld and its ancestors\n", prefix, (long long)at);
+      break;
+    }
+    ANAS_RETURN_IF_ERROR(study_describe(study, t));
     anas_strbuf_addf(out, "%strial %lld", prefix, (long long)at);
     if (t->parent >= 0) anas_strbuf_addf(out, ", child of %lld", (long long)t->parent);
     if (results && t->state == STUDY_COMPLETE)
@@ -144,6 +151,7 @@ void lineage_comments(const struct study_trial *trials, int64_t number, const ch
       anas_strbuf_add(out, *c == '\n' ? " " : c, 1);
     anas_strbuf_adds(out, "\n");
   }
+  return ANAS_OK;
 }
 
 // The candidate without the comments it was written with; those know less than the trials do now.
@@ -156,17 +164,18 @@ static const char *skip_comments(const char *text) {
   return text;
 }
 
-anas_status front_write(const char *study, const struct study_trial *trials, int64_t number) {
-  char *from = study_trial_path(study, number, "candidate.mlir");
-  char *to = anas_format("%s/front/%04lld.mlir", study, (long long)number);
+anas_status front_write(const struct search *search, int64_t number) {
+  const char *store = study_store(search->study);
+  char *from = study_trial_path(store, number, "candidate.mlir");
+  char *to = anas_format("%s/front/%04lld.mlir", store, (long long)number);
   char *text;
   size_t size;
   anas_status status = anas_file_read(from, &text, &size);
   if (status == ANAS_OK) {
     struct anas_strbuf out = {0};
-    lineage_comments(trials, number, "// ", true, &out);
+    status = lineage_comments(search->study, search->trials, number, "// ", true, MAX_LINEAGE, &out);
     anas_strbuf_adds(&out, skip_comments(text));
-    status = anas_file_write(to, out.data, out.size);
+    if (status == ANAS_OK) status = anas_file_write(to, out.data, out.size);
     anas_strbuf_deinit(&out);
     free(text);
   }
@@ -181,8 +190,8 @@ void front_remove(const char *study, int64_t number) {
   free(path);
 }
 
-anas_status front_export(const char *study, const struct study_trial *trials, const int64_t *front, int64_t count) {
-  char *folder = anas_format("%s/front", study);
+anas_status front_export(const struct search *search, const int64_t *front, int64_t count) {
+  char *folder = anas_format("%s/front", study_store(search->study));
   anas_status status = anas_make_directories(folder);
   DIR *directory = status == ANAS_OK ? opendir(folder) : NULL;
   for (struct dirent *entry; directory && (entry = readdir(directory));) {
@@ -196,7 +205,7 @@ anas_status front_export(const char *study, const struct study_trial *trials, co
   }
   if (directory) closedir(directory);
   for (int64_t i = 0; i < count && status == ANAS_OK; i++)
-    status = front_write(study, trials, front[i]);
+    status = front_write(search, front[i]);
   free(folder);
   return status;
 }

@@ -35,15 +35,16 @@ __attribute__((format(printf, 2, 3))) static void complain(struct visit *visit, 
 // ---- fsck
 
 static void check_entry(struct visit *visit, int64_t number) {
-  const struct study_trial *t = &visit->search.trials[number];
+  struct study_trial *t = &visit->search.trials[number];
   long long n = (long long)number;
   if (t->parent < -1 || t->parent >= number)
     complain(visit, "trial %lld: its parent is trial %lld", n, (long long)t->parent);
   if (t->state == STUDY_COMPLETE && !isfinite(t->metric[METRIC_ACCURACY]))
     complain(visit, "trial %lld: COMPLETE without an accuracy", n);
   if (t->state == STUDY_COMPLETE && !t->hash) complain(visit, "trial %lld: COMPLETE without an architecture", n);
-  if (t->state != STUDY_COMPLETE && t->state != STUDY_WAITING && t->state != STUDY_RUNNING && !t->reason)
-    complain(visit, "trial %lld: %s without a reason", n, study_state_name(t->state));
+  if (t->state == STUDY_COMPLETE || t->state == STUDY_WAITING || t->state == STUDY_RUNNING) return;
+  if (study_describe(visit->search.study, t) != ANAS_OK) complain(visit, "trial %lld: %s", n, anas_error_message());
+  if (!t->reason) complain(visit, "trial %lld: %s without a reason", n, study_state_name(t->state));
 }
 
 static int by_hash(const void *left, const void *right) {

@@ -8,7 +8,7 @@
 struct reading {
   struct study *study;
   struct search_options options;
-  struct study_trial *trials; // without curves
+  struct study_trial *trials; // brief, without curves
   int64_t count;
 };
 // Zero-initialised before; to be closed also after a failure.

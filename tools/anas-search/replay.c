@@ -94,7 +94,7 @@ static anas_status replay_trial(struct replay *replay, int64_t number) {
   search->num_trials = replay->count;
   struct anas_strbuf text = {0};
   const struct study_trial *trial = &search->trials[number];
-  if (status == ANAS_OK && proposal.model) search_candidate_text(search, number, proposal.model, &text);
+  if (status == ANAS_OK && proposal.model) status = search_candidate_text(search, number, proposal.model, &text);
   if (status == ANAS_OK) {
     const char *what = difference(replay, trial, decision, &proposal, &text);
     if (what) {

@@ -178,8 +178,8 @@ int64_t search_visible(const struct search_options *options, int64_t number);
 // Decides what trial search->num_trials is, from the trials below visible. The proposal is initialised and filled.
 anas_status search_propose(struct search *search, int64_t visible, struct proposal *out);
 // Text of candidate.mlir of a trial: its lineage as comments, then the model.
-void search_candidate_text(const struct search *search, int64_t number, const struct anas_model *model,
-                           struct anas_strbuf *out);
+anas_status search_candidate_text(const struct search *search, int64_t number, const struct anas_model *model,
+                                  struct anas_strbuf *out);
 // Model of a trial, read from its candidate file when needed. Null and an error if that fails. It stays until
 // MAX_CACHED_MODELS others have been asked for or kept.
 const struct anas_model *search_model(struct search *search, int64_t number);
@@ -299,15 +299,15 @@ void front_units(const struct search_options *options, const struct study_trial 
 // maximised and 2 where they are minimised, so that the seed alone has 1. NaN without units.
 double front_hypervolume(const struct search_options *options, const struct study_trial *trials, const int64_t *front,
                          int64_t count, const double units[MAX_OBJECTIVES]);
-void front_print(const struct search_options *options, const struct study_trial *trials, const int64_t *front,
-                 int64_t count, struct anas_strbuf *out);
-// Lines "PREFIX..." with the chain of parents of a trial, and the results that are known by now.
-void lineage_comments(const struct study_trial *trials, int64_t number, const char *prefix, bool results,
-                      struct anas_strbuf *out);
-// STUDY/front/NNNN.mlir: writes one, or removes it.
-anas_status front_write(const char *study, const struct study_trial *trials, int64_t number);
+anas_status front_print(const struct search *search, const int64_t *front, int64_t count, struct anas_strbuf *out);
+// Lines "PREFIX..." with the chain of parents of a trial, up to so many, and the results that are known by now.
+#define MAX_LINEAGE 32 // in files: later generations would be comments for the most part
+anas_status lineage_comments(struct study *study, struct study_trial *trials, int64_t number, const char *prefix,
+                             bool results, int64_t generations, struct anas_strbuf *out);
+// STORE/front/NNNN.mlir: writes one, or removes it.
+anas_status front_write(const struct search *search, int64_t number);
 void front_remove(const char *study, int64_t number);
 // Writes those of the whole front and removes all others.
-anas_status front_export(const char *study, const struct study_trial *trials, const int64_t *front, int64_t count);
+anas_status front_export(const struct search *search, const int64_t *front, int64_t count);
 
 #endif

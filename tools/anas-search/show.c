@@ -72,11 +72,13 @@ static anas_status show_trial(struct view *view) {
     return anas_fail(ANAS_NOT_FOUND, "study '%s' has trials 0 to %lld, not %lld", study_name(view->reading.study),
                      (long long)view->reading.count - 1, (long long)view->number);
   if (view->output) return show_output(view);
-  const struct study_trial *t = &view->reading.trials[view->number];
-  ANAS_RETURN_IF_ERROR(study_load_curves(view->reading.study, &view->reading.trials[view->number], 1));
+  struct study_trial *t = &view->reading.trials[view->number];
+  ANAS_RETURN_IF_ERROR(study_describe(view->reading.study, t));
+  ANAS_RETURN_IF_ERROR(study_load_curves(view->reading.study, t, 1));
   char *decision;
   ANAS_RETURN_IF_ERROR(study_decision(view->reading.study, view->number, &decision));
   char *text = t->hash ? read_trial_file(view, "candidate.mlir") : NULL;
+  anas_status status = ANAS_OK;
   if (view->json) {
     json_t *object = reading_trial_json(t);
     json_object_set_new(object, "curve", curve_json(t));
@@ -97,14 +99,14 @@ static anas_status show_trial(struct view *view) {
     if (t->attempts > 1) printf("%-18s %lld\n", "started times", (long long)t->attempts);
     if (decision) printf("%-18s %s\n", "decision", decision);
     struct anas_strbuf lineage = {0};
-    lineage_comments(view->reading.trials, t->number, "  ", true, &lineage);
+    status = lineage_comments(view->reading.study, view->reading.trials, t->number, "  ", true, INT64_MAX, &lineage);
     printf("lineage:\n%s", anas_strbuf_text(&lineage));
     anas_strbuf_deinit(&lineage);
     if (text) printf("architecture:\n%s", text);
   }
   free(text);
   free(decision);
-  return ANAS_OK;
+  return status;
 }
 
 static anas_status run(const struct command *command, int argc, char **argv) {

@@ -13,11 +13,11 @@ static double busy_seconds(const struct reading *reading) {
   return sum;
 }
 
-static const struct study_trial *best_of(const struct reading *reading) {
-  const struct study_trial *best = NULL;
+static struct study_trial *best_of(const struct reading *reading) {
+  struct study_trial *best = NULL;
   const struct search_objective *objective = &reading->options.objectives[0];
   for (int64_t i = 0; i < reading->count; i++) {
-    const struct study_trial *t = &reading->trials[i];
+    struct study_trial *t = &reading->trials[i];
     if (t->state == STUDY_COMPLETE &&
         (!best || search_standardised(objective, t) > search_standardised(objective, best)))
       best = t;
@@ -25,15 +25,23 @@ static const struct study_trial *best_of(const struct reading *reading) {
   return best;
 }
 
-static void print_reasons(const struct reading *reading) {
+#define MAX_REASONS 100 // the last ones are shown
+
+static anas_status print_reasons(const struct reading *reading) {
+  int64_t first = reading->count, found = 0;
+  while (first > 0 && found < MAX_REASONS)
+    found += reading->trials[--first].state != STUDY_COMPLETE;
   bool heading = false;
-  for (int64_t i = 0; i < reading->count; i++) {
-    const struct study_trial *t = &reading->trials[i];
+  for (int64_t i = first; i < reading->count; i++) {
+    struct study_trial *t = &reading->trials[i];
+    if (t->state == STUDY_COMPLETE) continue;
+    ANAS_RETURN_IF_ERROR(study_describe(reading->study, t));
     if (!t->reason) continue;
-    if (!heading) printf("reasons:\n");
+    if (!heading) printf(found < MAX_REASONS ? "reasons:\n" : "reasons, the last ones:\n");
     heading = true;
     printf("  trial %lld %s: %s\n", (long long)t->number, study_state_name(t->state), t->reason);
   }
+  return ANAS_OK;
 }
 
 static anas_status show_status(const struct reading *reading, bool json) {
@@ -42,7 +50,8 @@ static anas_status show_status(const struct reading *reading, bool json) {
   ANAS_RETURN_IF_ERROR(study_counter(reading->study, "duplicates", &duplicates));
   ANAS_RETURN_IF_ERROR(study_counter(reading->study, "infeasible", &infeasible));
   ANAS_RETURN_IF_ERROR(study_counter(reading->study, "violations", &violations));
-  const struct study_trial *best = best_of(reading);
+  struct study_trial *best = best_of(reading);
+  if (best) ANAS_RETURN_IF_ERROR(study_describe(reading->study, best));
   if (json) {
     json_t *states = json_object();
     for (int s = 0; s < STUDY_NUM_STATES; s++)
@@ -65,8 +74,7 @@ static anas_status show_status(const struct reading *reading, bool json) {
   if (best)
     printf("best: trial %lld, accuracy %.4f, %.0f parameters\n", (long long)best->number, best->metric[METRIC_ACCURACY],
            best->metric[METRIC_PARAMS]);
-  print_reasons(reading);
-  return ANAS_OK;
+  return print_reasons(reading);
 }
 
 static anas_status run(const struct command *command, int argc, char **argv) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The study: its tables, what is read from them and written to them. Claims are study_claims.c's, files
-// study_files.c's; engines keep it all.
+// The study: opening it, its tables, transactions, settings. Trials are study_trials.c's, claims study_claims.c's,
+// files study_files.c's; engines keep it all.
 #include "tools/anas-search/study.h"
 
 #include "runtime/support/file.h"
@@ -13,41 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static const char *const state_names[STUDY_NUM_STATES] = {
-    "WAITING", "RUNNING",     "COMPLETE", "DIVERGED",  "TIMEOUT", "OOM",
-    "CRASHED", "INTERRUPTED", "INVALID",  "DUPLICATE", "PAUSED",  "PRUNED",
-};
-
-const char *study_state_name(enum study_state state) {
-  return (unsigned)state < STUDY_NUM_STATES ? state_names[state] : "?";
-}
-
-bool study_state_ended(enum study_state state) {
-  return state != STUDY_WAITING && state != STUDY_RUNNING && state != STUDY_INTERRUPTED && state != STUDY_PAUSED;
-}
-
-void study_trial_init(struct study_trial *trial) {
-  *trial = (struct study_trial){.parent = -1, .train_loss = NAN, .compile_seconds = NAN, .lease = NAN};
-  for (int i = 0; i < METRIC_NUM; i++)
-    trial->metric[i] = NAN;
-}
-
-void study_trial_deinit(struct study_trial *trial) {
-  free(trial->reason);
-  free(trial->kind);
-  free(trial->block);
-  free(trial->description);
-  free(trial->hash);
-  free(trial->owner);
-  free(trial->curve);
-}
-
-void study_trials_free(struct study_trial *trials, int64_t count) {
-  for (int64_t i = 0; i < count; i++)
-    study_trial_deinit(&trials[i]);
-  free(trials);
-}
 
 char *study_location_name(const char *location) {
   char *name = anas_strdup(location), *host = strstr(name, "://");
@@ -76,56 +41,6 @@ char *study_trial_path(const char *study_directory, int64_t number, const char *
 
 // ---- tables
 
-struct column {
-  const char *name;
-  enum study_value_kind kind;
-  size_t offset; // in struct study_trial
-  bool not_null;
-};
-
-// The columns of trials between number and decision: these, with one a metric after METRICS_AFTER. To add one is to add
-// a line here, or a metric: a writer adds the columns that a study lacks, and readers do without.
-#define AT(member) offsetof(struct study_trial, member)
-static const struct column fixed_columns[] = {
-    {"parent", STUDY_INTEGER, AT(parent), true},
-    {"state", STUDY_TEXT, AT(state), true}, // by name
-    {"reason", STUDY_TEXT, AT(reason), false},
-    {"kind", STUDY_TEXT, AT(kind), false},
-    {"block", STUDY_TEXT, AT(block), false},
-    {"description", STUDY_TEXT, AT(description), false},
-    {"hash", STUDY_TEXT, AT(hash), false},
-    {"train_loss", STUDY_REAL, AT(train_loss), false},
-    {"compile_seconds", STUDY_REAL, AT(compile_seconds), false},
-    {"steps", STUDY_INTEGER, AT(steps), false},
-    {"peak_bytes", STUDY_INTEGER, AT(peak_bytes), false},
-    {"attempts", STUDY_INTEGER, AT(attempts), true},
-    {"created", STUDY_REAL, AT(created), false},
-    {"started", STUDY_REAL, AT(started), false},
-    {"finished", STUDY_REAL, AT(finished), false},
-    {"owner", STUDY_TEXT, AT(owner), false},
-    {"lease", STUDY_REAL, AT(lease), false},
-    {"lost", STUDY_INTEGER, AT(lost), true},
-};
-#define METRICS_AFTER 7 // what comes first stays first in a listing: hash, then the metrics
-#define NUM_FIXED ((int)(sizeof fixed_columns / sizeof *fixed_columns))
-#define NUM_COLUMNS (NUM_FIXED + METRIC_NUM)
-_Static_assert(NUM_COLUMNS + 8 <= STUDY_MAX_VALUES, "raise STUDY_MAX_VALUES");
-
-static struct column column_at(int i) {
-  if (i < METRICS_AFTER) return fixed_columns[i];
-  if (i >= METRICS_AFTER + METRIC_NUM) return fixed_columns[i - METRIC_NUM];
-  int metric = i - METRICS_AFTER;
-  return (struct column){study_metrics[metric].name, STUDY_REAL, AT(metric) + (size_t)metric * sizeof(double), false};
-}
-
-static bool is_state(const struct column *column) {
-  return column->offset == AT(state);
-}
-
-static const char *type_of(const struct study_engine *engine, enum study_value_kind kind) {
-  return kind == STUDY_INTEGER ? engine->integer : kind == STUDY_REAL ? engine->real : engine->text;
-}
-
 static anas_status execute(struct study *study, const char *sql) {
   return study_run(study, sql, NULL, 0, NULL, NULL);
 }
@@ -136,25 +51,17 @@ static const char unfinished_index[] =
 
 static anas_status create_tables(struct study *study) {
   const struct study_engine *e = study->engine;
-  struct anas_strbuf trials = {0};
-  anas_strbuf_addf(&trials, "CREATE TABLE trials(number %s", e->key);
-  for (int i = 0; i < NUM_COLUMNS; i++) {
-    struct column column = column_at(i);
-    anas_strbuf_addf(&trials, ", %s %s%s", column.name, type_of(e, column.kind), column.not_null ? " NOT NULL" : "");
-  }
-  anas_strbuf_addf(&trials, ", decision %s)", e->text);
   char *settings =
       anas_format("CREATE TABLE settings(key %s PRIMARY KEY, value %s NOT NULL)%s", e->text, e->text, e->table_end);
   char *counters =
       anas_format("CREATE TABLE counters(name %s PRIMARY KEY, value %s NOT NULL)%s", e->text, e->integer, e->table_end);
-  const char *all[] = {settings, counters, anas_strbuf_text(&trials), "CREATE INDEX trials_hash ON trials(hash)",
-                       unfinished_index};
-  anas_status status = ANAS_OK;
-  for (size_t i = 0; i < sizeof all / sizeof *all && status == ANAS_OK; i++)
-    status = execute(study, all[i]);
+  anas_status status = execute(study, settings);
+  if (status == ANAS_OK) status = execute(study, counters);
+  if (status == ANAS_OK) status = study_create_trials(study);
+  if (status == ANAS_OK) status = execute(study, "CREATE INDEX trials_hash ON trials(hash)");
+  if (status == ANAS_OK) status = execute(study, unfinished_index);
   free(counters);
   free(settings);
-  anas_strbuf_deinit(&trials);
   return status;
 }
 
@@ -166,40 +73,6 @@ static anas_status create_artefacts(struct study *study) { // since version 2
   anas_status status = execute(study, sql);
   free(sql);
   return status;
-}
-
-// Which columns of trials the study has.
-static anas_status find_columns(struct study *study, bool out_has[NUM_COLUMNS]) {
-  struct study_rows *rows;
-  ANAS_RETURN_IF_ERROR(study_run(study, "SELECT * FROM trials WHERE number < 0", NULL, 0, &rows, NULL));
-  for (int i = 0; i < NUM_COLUMNS; i++) {
-    out_has[i] = false;
-    for (int c = 0; c < rows->num_columns; c++)
-      out_has[i] |= !strcmp(column_at(i).name, rows->name[c]);
-  }
-  study->engine->close_rows(rows);
-  return ANAS_OK;
-}
-
-// The statements, with the columns that there are.
-static void make_statements(struct study *study, const bool has[NUM_COLUMNS]) {
-  struct anas_strbuf columns = {0}, names = {0}, parameters = {0}, sets = {0};
-  for (int i = 0; i < NUM_COLUMNS; i++) {
-    const char *name = column_at(i).name;
-    anas_strbuf_addf(&columns, ", %s", has[i] ? name : "NULL");
-    anas_strbuf_addf(&names, ", %s", name);
-    anas_strbuf_addf(&parameters, ", ?%d", i + 2);
-    anas_strbuf_addf(&sets, "%s%s = ?%d", i ? ", " : "", name, i + 2);
-  }
-  study->read = anas_format("SELECT number%s FROM trials WHERE number >= ?1 ORDER BY number LIMIT ?2",
-                            anas_strbuf_text(&columns));
-  study->insert = anas_format("INSERT INTO trials(number%s, decision) VALUES(?1%s, ?%d)", anas_strbuf_text(&names),
-                              anas_strbuf_text(&parameters), NUM_COLUMNS + 2);
-  study->update = anas_format("UPDATE trials SET %s WHERE number = ?1", anas_strbuf_text(&sets));
-  study->columns = anas_strbuf_detach(&columns);
-  anas_strbuf_deinit(&names);
-  anas_strbuf_deinit(&parameters);
-  anas_strbuf_deinit(&sets);
 }
 
 // ---- opening
@@ -251,10 +124,7 @@ static anas_status create(struct study *study, const char *options_json, const c
   struct new_study settings = {options_json, seed_text};
   ANAS_RETURN_IF_ERROR(study_atomically(study, fill, &settings));
   study->version = STUDY_SCHEMA;
-  bool has[NUM_COLUMNS];
-  for (int i = 0; i < NUM_COLUMNS; i++)
-    has[i] = true;
-  make_statements(study, has);
+  study_make_statements(study, true);
   return study_files_open(study);
 }
 
@@ -276,21 +146,14 @@ static anas_status add_column(struct study *study, const char *table, const char
 }
 
 static anas_status migrate(struct study *study, void *data) {
-  const bool *has = data;
+  (void)data;
   if (study->version < 2)
     ANAS_RETURN_IF_ERROR(create_artefacts(study));
   else if (study->version < 4)
     ANAS_RETURN_IF_ERROR(add_column(study, "artefacts", "content", study->engine->blob));
   if (study->version < 4) ANAS_RETURN_IF_ERROR(execute(study, unfinished_index));
   if (study->version < 5) ANAS_RETURN_IF_ERROR(study_create_curves(study));
-  for (int i = 0; i < NUM_COLUMNS; i++) {
-    if (has[i]) continue;
-    struct column column = column_at(i);
-    char *type = anas_format("%s%s", type_of(study->engine, column.kind), column.not_null ? " NOT NULL DEFAULT 0" : "");
-    anas_status status = add_column(study, "trials", column.name, type);
-    free(type);
-    ANAS_RETURN_IF_ERROR(status);
-  }
+  ANAS_RETURN_IF_ERROR(study_add_columns(study));
   return study->engine->set_version(study->database, STUDY_SCHEMA);
 }
 
@@ -301,17 +164,15 @@ static anas_status open_existing(struct study *study, enum study_access access) 
     return anas_fail(ANAS_UNSUPPORTED, "study '%s' has schema version %d; this anas-search reads versions 1 to %d",
                      study->name, study->version, STUDY_SCHEMA);
   ANAS_RETURN_IF_ERROR(study->engine->check(study->database, false));
-  bool has[NUM_COLUMNS], complete = study->version == STUDY_SCHEMA;
-  ANAS_RETURN_IF_ERROR(find_columns(study, has));
-  for (int i = 0; i < NUM_COLUMNS; i++)
-    complete &= has[i];
+  bool complete;
+  ANAS_RETURN_IF_ERROR(study_find_columns(study, &complete));
+  complete &= study->version == STUDY_SCHEMA;
   if (access == STUDY_WRITE && !complete) {
-    ANAS_RETURN_IF_ERROR(study_atomically(study, migrate, has));
+    ANAS_RETURN_IF_ERROR(study_atomically(study, migrate, NULL));
     study->version = STUDY_SCHEMA;
-    for (int i = 0; i < NUM_COLUMNS; i++)
-      has[i] = true;
+    complete = true;
   }
-  make_statements(study, has);
+  study_make_statements(study, complete);
   return study_files_open(study);
 }
 
@@ -342,6 +203,7 @@ void study_close(struct study *study) {
   if (study->database) study->engine->close(study->database);
   free(study->columns);
   free(study->read);
+  free(study->read_brief);
   free(study->insert);
   free(study->update);
   free(study->location);
@@ -429,8 +291,7 @@ static anas_status write_row(struct study *study, const char *sql, const struct 
   return study_run(study, sql, values, count, NULL, NULL);
 }
 
-// The text in the first row; null if there is none.
-static anas_status query_text(struct study *study, const char *sql, struct study_value parameter, char **out) {
+anas_status study_query_text(struct study *study, const char *sql, struct study_value parameter, char **out) {
   struct study_rows *rows;
   ANAS_RETURN_IF_ERROR(study_run(study, sql, &parameter, 1, &rows, NULL));
   bool more;
@@ -441,7 +302,7 @@ static anas_status query_text(struct study *study, const char *sql, struct study
 }
 
 anas_status study_get(struct study *study, const char *key, char **out) {
-  return query_text(study, "SELECT value FROM settings WHERE key = ?1", study_text(key), out);
+  return study_query_text(study, "SELECT value FROM settings WHERE key = ?1", study_text(key), out);
 }
 
 anas_status study_set(struct study *study, const char *key, const char *value) {
@@ -467,133 +328,5 @@ anas_status study_counter(struct study *study, const char *name, int64_t *out) {
   anas_status status = study->engine->next(rows, &more);
   if (status == ANAS_OK) *out = more ? rows->value[0].integer : 0;
   study->engine->close_rows(rows);
-  return status;
-}
-
-// ---- trials
-
-// Values of a trial's columns, number first.
-int study_trial_values(const struct study_trial *trial, struct study_value out[STUDY_MAX_VALUES]) {
-  out[0] = study_integer(trial->number);
-  for (int i = 0; i < NUM_COLUMNS; i++) {
-    struct column column = column_at(i);
-    const char *field = (const char *)trial + column.offset;
-    if (is_state(&column))
-      out[i + 1] = study_text(study_state_name(trial->state));
-    else if (column.kind == STUDY_INTEGER)
-      out[i + 1] = study_integer(*(const int64_t *)field);
-    else if (column.kind == STUDY_REAL)
-      out[i + 1] = study_real(*(const double *)field);
-    else
-      out[i + 1] = study_text(*(char *const *)field);
-  }
-  return NUM_COLUMNS + 1;
-}
-
-anas_status study_insert(struct study *study, const struct study_trial *trial, const char *decision) {
-  struct study_value values[STUDY_MAX_VALUES];
-  int count = study_trial_values(trial, values);
-  values[count++] = study_text(decision);
-  return write_row(study, study->insert, values, count);
-}
-
-anas_status study_update(struct study *study, const struct study_trial *trial) {
-  struct study_value values[STUDY_MAX_VALUES];
-  return write_row(study, study->update, values, study_trial_values(trial, values));
-}
-
-anas_status study_decision(struct study *study, int64_t number, char **out) {
-  return query_text(study, "SELECT decision FROM trials WHERE number = ?1", study_integer(number), out);
-}
-
-static anas_status read_state(const struct study *study, const char *name, struct study_trial *trial) {
-  for (int s = 0; s < STUDY_NUM_STATES; s++) {
-    if (strcmp(state_names[s], name) != 0) continue;
-    trial->state = (enum study_state)s;
-    return ANAS_OK;
-  }
-  return anas_fail(ANAS_CORRUPT, "study '%s': trial %lld has the unknown state '%s'", study->name,
-                   (long long)trial->number, name);
-}
-
-// From a row with number and the columns. *out is to be deinit'ed, also on failure.
-anas_status study_read_trial(const struct study *study, const struct study_value *value, struct study_trial *out) {
-  study_trial_init(out);
-  out->number = value[0].integer;
-  anas_status status = ANAS_OK;
-  for (int i = 0; i < NUM_COLUMNS; i++) {
-    struct column column = column_at(i);
-    const struct study_value *v = &value[i + 1];
-    char *field = (char *)out + column.offset;
-    if (is_state(&column))
-      status = read_state(study, v->kind == STUDY_TEXT ? v->text : "", out);
-    else if (v->kind == STUDY_NULL)
-      continue;
-    else if (column.kind == STUDY_INTEGER)
-      *(int64_t *)field = v->integer;
-    else if (column.kind == STUDY_REAL)
-      *(double *)field = v->real;
-    else if (v->kind == STUDY_TEXT)
-      *(char **)field = anas_strdup(v->text);
-  }
-  return status;
-}
-
-#define PAGE 10000 // trials read at a time
-
-static anas_status load_page(struct study *study, int64_t first, struct study_trial **trials, int64_t *count,
-                             size_t *capacity) {
-  struct study_value parameters[] = {study_integer(first), study_integer(PAGE)};
-  struct study_rows *rows;
-  ANAS_RETURN_IF_ERROR(study_run(study, study->read, parameters, 2, &rows, NULL));
-  bool more;
-  anas_status status;
-  while ((status = study->engine->next(rows, &more)) == ANAS_OK && more) {
-    *trials = anas_grow(*trials, (size_t)*count, capacity, sizeof **trials);
-    struct study_trial *trial = &(*trials)[(*count)++];
-    status = study_read_trial(study, rows->value, trial);
-    if (status == ANAS_OK && trial->number != first)
-      status = anas_fail(ANAS_CORRUPT, "study '%s': trial %lld is missing", study->name, (long long)first);
-    if (status != ANAS_OK) break;
-    first++;
-  }
-  study->engine->close_rows(rows);
-  return status;
-}
-
-anas_status study_load(struct study *study, int64_t first, struct study_trial **out, int64_t *out_count) {
-  struct study_trial *trials = NULL;
-  int64_t count = 0, before;
-  size_t capacity = 0;
-  anas_status status;
-  do {
-    before = count;
-    status = load_page(study, first + count, &trials, &count, &capacity);
-  } while (status == ANAS_OK && count - before == PAGE);
-  if (status != ANAS_OK) {
-    study_trials_free(trials, count);
-    return status;
-  }
-  *out = trials;
-  *out_count = count;
-  return ANAS_OK;
-}
-
-anas_status study_find(struct study *study, int64_t number, struct study_trial *out) {
-  struct study_value parameters[] = {study_integer(number), study_integer(1)};
-  struct study_rows *rows;
-  ANAS_RETURN_IF_ERROR(study_run(study, study->read, parameters, 2, &rows, NULL));
-  struct study_trial trial;
-  study_trial_init(&trial);
-  bool more;
-  anas_status status = study->engine->next(rows, &more);
-  if (status == ANAS_OK && more) status = study_read_trial(study, rows->value, &trial);
-  if (status == ANAS_OK && (!more || trial.number != number))
-    status = anas_fail(ANAS_NOT_FOUND, "study '%s' has no trial %lld", study->name, (long long)number);
-  study->engine->close_rows(rows);
-  if (status == ANAS_OK)
-    *out = trial;
-  else
-    study_trial_deinit(&trial);
   return status;
 }

@@ -87,6 +87,7 @@ struct study_point {
 struct study_trial {
   int64_t number, parent; // parent -1: a seed
   enum study_state state;
+  bool brief; // only these, hash, metrics, steps, started and finished are known: see study_load
   char *reason, *kind, *block, *description, *hash; // owned; may be null
   double metric[METRIC_NUM];                        // NaN where unknown
   double train_loss, compile_seconds;
@@ -169,9 +170,11 @@ anas_status study_check(struct study *study);
 anas_status study_insert(struct study *study, const struct study_trial *trial, const char *decision);
 anas_status study_update(struct study *study, const struct study_trial *trial);
 anas_status study_decision(struct study *study, int64_t number, char **out); // malloc'ed
-// All trials from a number on, in order; *out is malloc'ed, entries to be deinit'ed.
+// All trials from a number on, in order; *out is malloc'ed, entries to be deinit'ed. Those that have ended are brief.
 anas_status study_load(struct study *study, int64_t first, struct study_trial **out, int64_t *out_count);
 anas_status study_find(struct study *study, int64_t number, struct study_trial *out); // to be deinit'ed
+// Reads what a brief trial lacks.
+anas_status study_describe(struct study *study, struct study_trial *trial);
 
 // ---- learning curves (study_curves.c)
 

@@ -71,6 +71,8 @@ extern const struct study_engine study_sqlite, study_postgres;
 
 #define STUDY_UNFINISHED "'WAITING', 'RUNNING', 'INTERRUPTED'" // states, for SQL: somebody works on it, or may
 
+#define STUDY_MAX_VALUES 64 // number and columns of a trial, and a few more
+
 struct study_new_file {
   int fd;
   int64_t number;
@@ -89,8 +91,9 @@ struct study {
   bool in_transaction;
   struct study_new_file *new_files; // that the disk was not yet asked to keep
   size_t num_new_files, capacity_new_files;
-  char *columns;                // ", parent, state, ..."
-  char *read, *insert, *update; // statements on trials
+  bool has_column[STUDY_MAX_VALUES];         // of trials; study_trials.c
+  char *columns;                             // ", parent, state, ..."
+  char *read, *read_brief, *insert, *update; // statements on trials
   study_patience patience;
   void *patience_data;
 };
@@ -105,9 +108,18 @@ anas_status study_run(struct study *study, const char *sql, const struct study_v
                       struct study_rows **out_rows, int64_t *out_changed);
 // The values of a row "number, columns" become a trial, to be deinit'ed also on failure.
 anas_status study_read_trial(const struct study *study, const struct study_value *row, struct study_trial *out);
-// trials, claims
-#define STUDY_MAX_VALUES 64 // number and columns of a trial, and a few more
 int study_trial_values(const struct study_trial *trial, struct study_value out[STUDY_MAX_VALUES]); // for study->update
+
+// The text in the first row, malloc'ed; null if there is none.
+anas_status study_query_text(struct study *study, const char *sql, struct study_value parameter, char **out);
+
+// ---- the table of trials (study_trials.c)
+
+anas_status study_create_trials(struct study *study);
+anas_status study_find_columns(struct study *study, bool *out_complete); // complete: it has all that we know
+anas_status study_add_columns(struct study *study);                      // what was not found
+// complete: all columns are there by now. Others read as null.
+void study_make_statements(struct study *study, bool complete);
 
 anas_status study_sync_files(struct study *study);
 anas_status study_create_curves(struct study *study); // the table; study_curves.c

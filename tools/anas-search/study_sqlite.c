@@ -19,12 +19,22 @@
 #define BUSY_MILLISECONDS 20000
 #define MAX_QUICK_CHECK 32e6 // bytes
 
+#define MAX_PREPARED 32
+
+struct prepared {
+  char *sql;
+  sqlite3_stmt *statement;
+  bool busy;
+};
+
 struct database {
   struct study_database base;
   char *path, *file;
   sqlite3 *db;
-  int lock_fd;     // -1 for readers
-  int64_t flushed; // changes by then
+  int lock_fd;                            // -1 for readers
+  int64_t flushed;                        // changes by then
+  struct prepared prepared[MAX_PREPARED]; // statements that come again
+  int num_prepared;
 };
 
 struct rows {
@@ -68,9 +78,37 @@ static void bind(sqlite3_stmt *statement, int at, const struct study_value *valu
   }
 }
 
+// Preparing a statement takes longer than running it. Those without parameters do not come often, and read tables whose
+// columns may change.
+static int prepare(struct database *database, const char *sql, int count, sqlite3_stmt **out) {
+  for (int i = 0; i < database->num_prepared && count; i++) {
+    struct prepared *p = &database->prepared[i];
+    if (p->busy || strcmp(p->sql, sql) != 0) continue;
+    p->busy = true;
+    *out = p->statement;
+    return SQLITE_OK;
+  }
+  int code = sqlite3_prepare_v2(database->db, sql, -1, out, NULL);
+  if (code == SQLITE_OK && count && database->num_prepared < MAX_PREPARED)
+    database->prepared[database->num_prepared++] = (struct prepared){anas_strdup(sql), *out, true};
+  return code;
+}
+
+static void release(struct database *database, sqlite3_stmt *statement) {
+  for (int i = 0; i < database->num_prepared; i++) {
+    struct prepared *p = &database->prepared[i];
+    if (p->statement != statement) continue;
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    p->busy = false;
+    return;
+  }
+  sqlite3_finalize(statement);
+}
+
 static void close_rows(struct study_rows *base) {
   struct rows *rows = (struct rows *)base;
-  sqlite3_finalize(rows->statement);
+  release(rows->database, rows->statement);
   free(rows->value);
   free(rows->name);
   free(rows);
@@ -97,19 +135,28 @@ static anas_status next(struct study_rows *base, bool *out_more) {
   for (int i = 0; i < base->num_columns && *out_more; i++) {
     struct study_value *value = &rows->value[i];
     *value = (struct study_value){0};
-    switch (sqlite3_column_type(rows->statement, i)) {
-    case SQLITE_INTEGER: value->kind = STUDY_INTEGER; break;
-    case SQLITE_FLOAT: value->kind = STUDY_REAL; break;
-    case SQLITE_TEXT: value->kind = STUDY_TEXT; break;
-    case SQLITE_BLOB: value->kind = STUDY_BLOB; break;
-    default: continue;
-    }
+    sqlite3_value *cell = sqlite3_column_value(rows->statement, i);
     // SQLite's columns are typed loosely: a whole number is one, whatever it was meant to be.
-    if (value->kind == STUDY_INTEGER) value->real = (double)(value->integer = sqlite3_column_int64(rows->statement, i));
-    if (value->kind == STUDY_REAL) value->integer = (int64_t)(value->real = sqlite3_column_double(rows->statement, i));
-    if (value->kind == STUDY_TEXT) value->text = (const char *)sqlite3_column_text(rows->statement, i);
-    if (value->kind == STUDY_BLOB) value->text = sqlite3_column_blob(rows->statement, i);
-    if (value->text) value->size = (size_t)sqlite3_column_bytes(rows->statement, i);
+    switch (sqlite3_value_type(cell)) {
+    case SQLITE_INTEGER:
+      value->kind = STUDY_INTEGER;
+      value->real = (double)(value->integer = sqlite3_value_int64(cell));
+      break;
+    case SQLITE_FLOAT:
+      value->kind = STUDY_REAL;
+      value->integer = (int64_t)(value->real = sqlite3_value_double(cell));
+      break;
+    case SQLITE_TEXT:
+      value->kind = STUDY_TEXT;
+      value->text = (const char *)sqlite3_value_text(cell);
+      break;
+    case SQLITE_BLOB:
+      value->kind = STUDY_BLOB;
+      value->text = sqlite3_value_blob(cell);
+      break;
+    default: break;
+    }
+    if (value->text) value->size = (size_t)sqlite3_value_bytes(cell);
   }
   return ANAS_OK;
 }
@@ -118,7 +165,7 @@ static anas_status run(struct study_database *base, const char *sql, const struc
                        const char *doing, struct study_rows **out_rows, int64_t *out_changed) {
   struct database *database = (struct database *)base;
   sqlite3_stmt *statement;
-  int code = sqlite3_prepare_v2(database->db, sql, -1, &statement, NULL);
+  int code = prepare(database, sql, count, &statement);
   if (code != SQLITE_OK) return sql_error(database, code, doing);
   for (int i = 0; i < count; i++)
     bind(statement, i + 1, &parameters[i]);
@@ -129,7 +176,7 @@ static anas_status run(struct study_database *base, const char *sql, const struc
   while ((code = sqlite3_step(statement)) == SQLITE_ROW) // a pragma may answer
     ;
   anas_status status = code == SQLITE_DONE ? ANAS_OK : sql_error(database, code, doing);
-  sqlite3_finalize(statement);
+  release(database, statement);
   if (status == ANAS_OK && out_changed) *out_changed = sqlite3_changes64(database->db);
   return status;
 }
@@ -248,7 +295,8 @@ static void warn_network_file_system(const struct database *database) {
 }
 
 static anas_status open_file(struct database *database, int flags) {
-  int code = sqlite3_open_v2(database->file, &database->db, flags, NULL);
+  // One thread uses the connection.
+  int code = sqlite3_open_v2(database->file, &database->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
   if (code != SQLITE_OK) return sql_error(database, code, "opening");
   sqlite3_busy_timeout(database->db, BUSY_MILLISECONDS);
   return ANAS_OK;
@@ -298,6 +346,10 @@ static anas_status open_existing(struct database *database, bool write) {
 
 static void close_database(struct study_database *base) {
   struct database *database = (struct database *)base;
+  for (int i = 0; i < database->num_prepared; i++) {
+    sqlite3_finalize(database->prepared[i].statement);
+    free(database->prepared[i].sql);
+  }
   sqlite3_close(database->db);
   if (database->lock_fd >= 0) close(database->lock_fd);
   free(database->file);

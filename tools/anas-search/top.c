@@ -31,7 +31,10 @@ static void print_csv(const struct reading *reading, const int64_t *numbers, int
   }
 }
 
-static void print(const struct reading *reading, const struct list *list, const int64_t *numbers, int64_t count) {
+static anas_status print(const struct reading *reading, const struct list *list, const int64_t *numbers,
+                         int64_t count) {
+  for (int64_t i = 0; i < count; i++)
+    ANAS_RETURN_IF_ERROR(study_describe(reading->study, &reading->trials[numbers[i]]));
   if (list->csv) {
     print_csv(reading, numbers, count);
   } else if (list->json) {
@@ -42,6 +45,7 @@ static void print(const struct reading *reading, const struct list *list, const 
   } else {
     reading_print_rows(reading, numbers, count);
   }
+  return ANAS_OK;
 }
 
 struct row {
@@ -80,7 +84,7 @@ static anas_status show_list(const char *path, const struct list *list) {
   if (status == ANAS_OK) {
     int64_t count, *numbers = list->front ? front_of(&reading.options, reading.trials, reading.count, &count)
                                           : sorted(&reading, list->by, &count);
-    print(&reading, list, numbers, count < list->limit ? count : list->limit);
+    status = print(&reading, list, numbers, count < list->limit ? count : list->limit);
     free(numbers);
   }
   reading_close(&reading);
