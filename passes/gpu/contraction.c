@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROCESSORS 132 // of a large GPU: what a grid should fill
+#define PROCESSORS 132           // of a large GPU: what a grid should fill
+#define SHARED_BYTES (48 * 1024) // of a block, without asking for more at the launch
 
 // ---- recognising
 
@@ -130,17 +131,19 @@ static int64_t blocks_of(int64_t extent, int64_t tile) {
   return (extent + tile - 1) / tile;
 }
 
-// Layout of a tile in shared memory: neighbours in x next to each other, padded so that threads hit different banks. On
-// tensor cores, which read single elements, a tile that is fetched along k stays along k. Returns its extent.
+// Layout of a tile in shared memory, with rows padded so that threads hit different banks. Fused multiply-adds read
+// neighbours in x. Tensor cores take rows in either direction (ldmatrix), but for tf32 only those along k; rows are
+// what is fetched as a vector. Returns the words of the tile.
 static int64_t place_tile(const struct anas_gpu_contraction *c, struct anas_gpu_side *side) {
-  if (c->tensor_cores && side->access == ANAS_GPU_ALONG_K) {
-    side->k_stride = 1;
-    side->x_stride = c->step / c->packed + 4;
-    return side->tile * side->x_stride;
+  bool bf16 = c->packed == 2;
+  side->rows_along_k =
+      c->tensor_cores && (side->access == ANAS_GPU_ALONG_K || (bf16 && side->access == ANAS_GPU_SINGLE));
+  if (side->rows_along_k) {
+    side->row = c->step / c->packed + 4;
+    return side->tile * side->row;
   }
-  side->k_stride = side->tile + (c->tensor_cores ? 8 : 4);
-  side->x_stride = 1;
-  return c->step / c->packed * side->k_stride;
+  side->row = side->tile / c->packed + (c->tensor_cores && !bf16 ? 8 : 4);
+  return c->step * side->row;
 }
 
 static void choose_tile(struct anas_gpu_contraction *c) {
@@ -167,6 +170,9 @@ static void choose_tile(struct anas_gpu_contraction *c) {
   c->a_side.first = 0;
   c->b_side.first = size_a;
   c->buffer = size_a + size_b;
+  c->stages = 2;
+  while (c->async && c->stages < 4 && (c->stages + 1) * c->buffer * 4 <= SHARED_BYTES)
+    c->stages++;
 }
 
 static bool choose_splits(struct anas_gpu_contraction *c) {
@@ -272,40 +278,90 @@ static void store_fragment(struct anas_gpu_contraction *c, const struct anas_gpu
 
 // ---- the kernel
 
+struct k_range { // of a block
+  MlirValue begin, end;
+};
+
+static void step(struct anas_gpu_contraction *c, MlirValue buffer, MlirValue *accumulator) {
+  (c->tensor_cores ? anas_gpu_mma_step : anas_gpu_simt_step)(c, buffer, accumulator);
+}
+
+// Two buffers: the next tile is in registers while the one in shared memory is multiplied. accumulator: in and out.
+static void emit_through_registers(struct anas_gpu_contraction *c, struct anas_gpu_fetch *fetch, struct k_range range,
+                                   int num, MlirValue *accumulator) {
+  struct anas_gpu_function *f = &c->f;
+  for (int i = 0; i < 2; i++)
+    anas_gpu_fetch_load(c, &fetch[i], range.begin);
+  for (int i = 0; i < 2; i++)
+    anas_gpu_fetch_store(c, &fetch[i], (MlirValue){0});
+  anas_gpu_barrier(f);
+  accumulator[num] = anas_gpu_i32(f, 0); // start of the buffer that holds the tile
+  struct anas_code_scope loop = anas_gpu_for(f, range.begin, range.end, c->step, num + 1, accumulator);
+  for (int i = 0; i <= num; i++)
+    accumulator[i] = anas_code_iter(&loop, i);
+  MlirValue next = anas_gpu_offset(f, loop.iv, c->step),
+            other = anas_gpu_sub(f, anas_gpu_i32(f, c->buffer), accumulator[num]);
+  for (int i = 0; i < 2; i++)
+    anas_gpu_fetch_load(c, &fetch[i], next);
+  step(c, accumulator[num], accumulator);
+  for (int i = 0; i < 2; i++)
+    anas_gpu_fetch_store(c, &fetch[i], other);
+  anas_gpu_barrier(f);
+  accumulator[num] = other;
+  anas_code_end(&f->code, &loop, num + 1, accumulator);
+  for (int i = 0; i < num; i++)
+    accumulator[i] = anas_code_result(&loop, i);
+}
+
+static void copy_if_inside(struct anas_gpu_contraction *c, const struct anas_gpu_fetch *fetch, MlirValue k0,
+                           MlirValue end, MlirValue buffer) {
+  struct anas_gpu_function *f = &c->f;
+  struct anas_code_scope guard = anas_code_if(&f->code, anas_gpu_less_value(f, k0, end), false);
+  for (int i = 0; i < 2; i++)
+    anas_gpu_fetch_copy(c, &fetch[i], k0, buffer);
+  anas_code_end(&f->code, &guard, 0, NULL);
+  anas_gpu_fetch_commit(c); // also of nothing: so the number of groups tells the tile
+}
+
+// A ring of buffers: stages - 1 tiles are on their way or waiting. One barrier a tile: behind it the tile is visible to
+// all threads, and all are done with the one before, whose buffer is the next to be filled.
+static void emit_ring(struct anas_gpu_contraction *c, struct anas_gpu_fetch *fetch, struct k_range range, int num,
+                      MlirValue *accumulator) {
+  struct anas_gpu_function *f = &c->f;
+  for (int64_t s = 0; s < c->stages - 1; s++)
+    copy_if_inside(c, fetch, anas_gpu_offset(f, range.begin, s * c->step), range.end, anas_gpu_i32(f, s * c->buffer));
+  accumulator[num] = anas_gpu_i32(f, 0);                               // start of the buffer to read
+  accumulator[num + 1] = anas_gpu_i32(f, (c->stages - 1) * c->buffer); // and of that to fill
+  struct anas_code_scope loop = anas_gpu_for(f, range.begin, range.end, c->step, num + 2, accumulator);
+  for (int i = 0; i < num + 2; i++)
+    accumulator[i] = anas_code_iter(&loop, i);
+  MlirValue current = accumulator[num], last = anas_gpu_i32(f, (c->stages - 1) * c->buffer);
+  anas_gpu_fetch_wait(c, c->stages - 2);
+  anas_gpu_barrier(f);
+  copy_if_inside(c, fetch, anas_gpu_offset(f, loop.iv, (c->stages - 1) * c->step), range.end, accumulator[num + 1]);
+  step(c, current, accumulator);
+  MlirValue wraps = anas_code_compare(&f->code, false, ANAS_CMPI_EQ, current, last);
+  accumulator[num] = anas_code_select(&f->code, wraps, anas_gpu_i32(f, 0), anas_gpu_offset(f, current, c->buffer));
+  accumulator[num + 1] = current;
+  anas_code_end(&f->code, &loop, num + 2, accumulator);
+  for (int i = 0; i < num; i++)
+    accumulator[i] = anas_code_result(&loop, i);
+}
+
 static void emit_tiles(struct anas_gpu_contraction *c, MlirValue m0, MlirValue n0, MlirValue b, MlirValue split,
                        MlirValue *accumulator) {
   struct anas_gpu_function *f = &c->f;
   int num = c->tensor_cores ? anas_gpu_mma_count(c) : anas_gpu_simt_count(c);
-  struct anas_gpu_fetch fetch_a, fetch_b;
-  anas_gpu_fetch_init(c, &c->a_side, m0, b, &fetch_a);
-  anas_gpu_fetch_init(c, &c->b_side, n0, b, &fetch_b);
-  MlirValue begin = anas_gpu_scale(f, split, c->k_split), end = anas_gpu_i32(f, c->k.extent);
-  if (c->splits > 1) end = anas_gpu_min(f, anas_gpu_offset(f, begin, c->k_split), c->k.extent);
-  anas_gpu_fetch_load(c, &fetch_a, begin);
-  anas_gpu_fetch_load(c, &fetch_b, begin);
-  anas_gpu_fetch_store(c, &fetch_a, (MlirValue){0});
-  anas_gpu_fetch_store(c, &fetch_b, (MlirValue){0});
-  anas_gpu_barrier(f);
-  MlirValue carried[ANAS_GPU_MAX_ACCUMULATORS + 1];
+  struct anas_gpu_fetch fetch[2];
+  anas_gpu_fetch_init(c, &c->a_side, m0, b, &fetch[0]);
+  anas_gpu_fetch_init(c, &c->b_side, n0, b, &fetch[1]);
+  struct k_range range = {anas_gpu_scale(f, split, c->k_split), anas_gpu_i32(f, c->k.extent)};
+  if (c->splits > 1) range.end = anas_gpu_min(f, anas_gpu_offset(f, range.begin, c->k_split), c->k.extent);
+  if (mlirValueIsNull(range.begin)) range.begin = anas_gpu_i32(f, 0);
   MlirValue zero = c->tensor_cores ? anas_gpu_mma_zero(c) : anas_gpu_simt_zero(c);
   for (int i = 0; i < num; i++)
-    carried[i] = zero;
-  carried[num] = anas_gpu_i32(f, 0); // start of the buffer that holds the tile
-  struct anas_code_scope loop = anas_gpu_for(f, begin, end, c->step, num + 1, carried);
-  for (int i = 0; i <= num; i++)
-    carried[i] = anas_code_iter(&loop, i);
-  MlirValue next = anas_gpu_offset(f, loop.iv, c->step),
-            other = anas_gpu_sub(f, anas_gpu_i32(f, c->buffer), carried[num]);
-  anas_gpu_fetch_load(c, &fetch_a, next);
-  anas_gpu_fetch_load(c, &fetch_b, next);
-  (c->tensor_cores ? anas_gpu_mma_step : anas_gpu_simt_step)(c, carried[num], carried);
-  anas_gpu_fetch_store(c, &fetch_a, other);
-  anas_gpu_fetch_store(c, &fetch_b, other);
-  anas_gpu_barrier(f);
-  carried[num] = other;
-  anas_code_end(&f->code, &loop, num + 1, carried);
-  for (int i = 0; i < num; i++)
-    accumulator[i] = anas_code_result(&loop, i);
+    accumulator[i] = zero;
+  (c->async ? emit_ring : emit_through_registers)(c, fetch, range, num, accumulator);
 }
 
 // Two blocks hide each other's waits. Before sm_90 the assembler needs a few more than half of the registers for the
@@ -319,7 +375,7 @@ static anas_status emit_main(struct anas_gpu_contraction *c) {
   struct anas_gpu_shape shape = {
       .suffix = "_tile",
       .grid = {blocks_of(c->m.extent, c->a_side.tile), blocks_of(c->n.extent, c->b_side.tile), c->splits * c->b.extent},
-      .shared = 2 * c->buffer,
+      .shared = c->stages * c->buffer,
       .workspace = c->splits > 1 ? c->splits * c->b.extent * c->m.extent * c->n_padded : 0,
       .min_blocks = resident_blocks(c),
   };
@@ -329,7 +385,7 @@ static anas_status emit_main(struct anas_gpu_contraction *c) {
   MlirValue split = {0}, b = {0};
   if (c->splits > 1) split = anas_gpu_rem(f, f->block[2], c->splits);
   if (c->b.extent > 1) b = anas_gpu_div(f, f->block[2], c->splits);
-  MlirValue accumulator[ANAS_GPU_MAX_ACCUMULATORS];
+  MlirValue accumulator[ANAS_GPU_MAX_ACCUMULATORS + 2];
   emit_tiles(c, m0, n0, b, split, accumulator);
   struct anas_gpu_fragment fragments[ANAS_GPU_MAX_ACCUMULATORS];
   int num = (c->tensor_cores ? anas_gpu_mma_fragments : anas_gpu_simt_fragments)(c, accumulator, fragments);
@@ -377,6 +433,7 @@ anas_status anas_gpu_contraction(struct anas_gpu_emit *emit, bool *out_done) {
   c->emit = emit;
   c->tensor_cores = emit->target->precision != ANAS_GPU_F32;
   c->packed = emit->target->precision == ANAS_GPU_BF16 ? 2 : 1;
+  c->async = emit->target->precision == ANAS_GPU_TF32;
   c->step = c->tensor_cores ? 16 * c->packed : 8;
   c->a_side.x = &c->m;
   c->b_side.x = &c->n;

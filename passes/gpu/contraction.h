@@ -26,9 +26,9 @@ struct anas_gpu_side { // A or B
   int64_t tile;            // extent of a tile in x
   enum anas_gpu_access access;
   bool x_fastest; // single: neighbouring threads take neighbours in x
-  // Shared memory: words from one k (in bf16: pair of k) to the next, from one x to the next, and from the start of a
-  // buffer.
-  int64_t k_stride, x_stride, first;
+  // Shared memory: rows of neighbours in k, one for each x, or of neighbours in x, one for each k.
+  bool rows_along_k;
+  int64_t row, first; // words from one row to the next, and from the start of a buffer
 };
 
 struct anas_gpu_contraction {
@@ -38,12 +38,14 @@ struct anas_gpu_contraction {
   struct anas_gpu_side a_side, b_side;
   int output;
   bool tensor_cores;
-  int64_t packed;          // neighbours in k that share a word of shared memory: 2 in bf16, else 1
+  int64_t packed;          // neighbours in a row that share a word of shared memory: 2 in bf16, else 1
+  bool async;              // tiles are copied without passing through registers
+  int64_t stages;          // buffers in shared memory
   int64_t step;            // extent of a tile in k
   int64_t rows, columns;   // per thread, or per warp on tensor cores
   int64_t splits, k_split; // of k; elements of one split, a multiple of step
   int64_t n_padded;        // row of the workspace
-  int64_t buffer;          // words of one of the two shared buffers
+  int64_t buffer;          // words of one of the shared buffers
   bool vector_store;       // four neighbours in n are neighbours in C
 };
 
@@ -61,6 +63,13 @@ void anas_gpu_fetch_init(struct anas_gpu_contraction *c, const struct anas_gpu_s
 void anas_gpu_fetch_load(struct anas_gpu_contraction *c, struct anas_gpu_fetch *fetch, MlirValue k0);
 // Writes it to the shared buffer that starts at `buffer`.
 void anas_gpu_fetch_store(struct anas_gpu_contraction *c, const struct anas_gpu_fetch *fetch, MlirValue buffer);
+
+// Async: starts copying the tile that starts at k0 to the buffer, elements behind the contraction are zeros. Commit
+// ends a group of copies; wait leaves at most `pending` groups of this thread under way.
+void anas_gpu_fetch_copy(struct anas_gpu_contraction *c, const struct anas_gpu_fetch *fetch, MlirValue k0,
+                         MlirValue buffer);
+void anas_gpu_fetch_commit(struct anas_gpu_contraction *c);
+void anas_gpu_fetch_wait(struct anas_gpu_contraction *c, int64_t pending);
 
 // Multiply-accumulate of the tiles in shared memory; accumulators are scalars or vectors, in an order of their own.
 int anas_gpu_simt_count(const struct anas_gpu_contraction *c);

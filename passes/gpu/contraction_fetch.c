@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Tiles of a contraction from global to shared memory, by way of registers: shared memory holds k rows of neighbours in
-// m or n, in bf16 of pairs of k. Positions outside of m and n read the last one inside; their results are not stored.
+// Tiles of a contraction from global to shared memory, by way of registers, where bf16 is rounded to, or by copies that
+// run beside the computation (cp.async). Positions outside of m and n read the last one inside; their results are not
+// stored.
 #include "passes/gpu/contraction.h"
 
 #include <mlir-c/BuiltinAttributes.h>
@@ -10,7 +11,7 @@ void anas_gpu_fetch_init(struct anas_gpu_contraction *c, const struct anas_gpu_s
                          struct anas_gpu_fetch *out) {
   struct anas_gpu_function *f = &c->f;
   int64_t width = side->access == ANAS_GPU_SINGLE ? 1 : 4;
-  int64_t rows = side->access == ANAS_GPU_ALONG_K ? c->step : c->step / c->packed, total = side->tile * rows / width;
+  int64_t rows = side->access == ANAS_GPU_SINGLE ? c->step / c->packed : c->step, total = side->tile * rows / width;
   *out = (struct anas_gpu_fetch){.side = side, .count = (int)((total + ANAS_GPU_BLOCK - 1) / ANAS_GPU_BLOCK)};
   if (total < ANAS_GPU_BLOCK) out->active = anas_gpu_less(f, f->thread, total);
   MlirValue batch = anas_gpu_axis_address(c, &c->b, side->operand, b);
@@ -22,7 +23,7 @@ void anas_gpu_fetch_init(struct anas_gpu_contraction *c, const struct anas_gpu_s
       k = anas_gpu_div(f, number, side->tile / 4);
       break;
     case ANAS_GPU_ALONG_K:
-      if (side->k_stride == 1) { // whole sectors of global memory
+      if (side->rows_along_k) { // whole sectors of global memory
         x = anas_gpu_div(f, number, c->step / 4);
         k = anas_gpu_scale(f, anas_gpu_rem(f, number, c->step / 4), 4);
       } else { // no bank conflicts when the vector is taken apart
@@ -34,7 +35,7 @@ void anas_gpu_fetch_init(struct anas_gpu_contraction *c, const struct anas_gpu_s
       x = side->x_fastest ? anas_gpu_rem(f, number, side->tile) : anas_gpu_div(f, number, rows);
       k = side->x_fastest ? anas_gpu_div(f, number, side->tile) : anas_gpu_rem(f, number, rows);
     }
-    if (side->access != ANAS_GPU_ALONG_K) k = anas_gpu_scale(f, k, c->packed);
+    if (side->access == ANAS_GPU_SINGLE) k = anas_gpu_scale(f, k, c->packed);
     out->x[i] = x;
     out->k[i] = k;
     MlirValue point = anas_gpu_add(f, x0, x);
@@ -43,21 +44,6 @@ void anas_gpu_fetch_init(struct anas_gpu_contraction *c, const struct anas_gpu_s
     MlirValue base = anas_gpu_add(f, batch, anas_gpu_axis_address(c, side->x, side->operand, point));
     out->base[i] = anas_gpu_offset(f, base, c->emit->nest.operand[side->operand].offset);
   }
-}
-
-// The nearest tf32 number, in the bits of an f32.
-static MlirValue round_to_tf32(struct anas_gpu_function *f, MlirValue vector) {
-  struct anas_code *code = &f->code;
-  int lanes = (int)mlirShapedTypeGetDimSize(mlirValueGetType(vector), 0);
-  MlirNamedAttribute rounding = anas_code_attribute(
-      code, "rnd", mlirAttributeParseGet(code->context, mlirStringRefCreateFromCString("#nvvm.fp_rnd_mode<rna>")));
-  MlirValue element[4];
-  for (int i = 0; i < lanes; i++) {
-    MlirValue scalar = anas_gpu_extract(f, vector, i);
-    MlirValue bits = anas_code_op(code, "nvvm.convert.float.to.tf32", 1, &scalar, code->i32, 1, &rounding);
-    element[i] = anas_code_unary(code, "arith.bitcast", bits, code->f32);
-  }
-  return anas_code_op(code, "vector.from_elements", lanes, element, mlirValueGetType(vector), 0, NULL);
 }
 
 // Rounds to bf16, neighbours of the result in one word: the bits of an f32.
@@ -69,16 +55,9 @@ static MlirValue round_to_bf16(struct anas_gpu_function *f, MlirValue vector) {
   return anas_code_unary(code, "vector.bitcast", rounded, anas_code_vector(lanes / 2, code->f32));
 }
 
-// a[0], b[0], a[1], b[1], ...
-static MlirValue interleave(struct anas_gpu_function *f, MlirValue a, MlirValue b) {
-  int lanes = (int)mlirShapedTypeGetDimSize(mlirValueGetType(a), 0);
-  int64_t mask[8];
-  for (int i = 0; i < 2 * lanes; i++)
-    mask[i] = i / 2 + i % 2 * lanes;
-  MlirNamedAttribute attribute =
-      anas_code_attribute(&f->code, "mask", mlirDenseI64ArrayGet(f->code.context, 2 * lanes, mask));
-  MlirValue operands[] = {a, b};
-  return anas_code_op(&f->code, "vector.shuffle", 2, operands, anas_code_vector(2 * lanes, f->code.f32), 1, &attribute);
+static MlirValue pair(struct anas_gpu_function *f, MlirValue a, MlirValue b) {
+  MlirValue elements[] = {anas_gpu_extract(f, a, 0), anas_gpu_extract(f, b, 0)};
+  return anas_code_op(&f->code, "vector.from_elements", 2, elements, anas_code_vector(2, f->code.f32), 0, NULL);
 }
 
 // The elements at k, zero outside of the contraction.
@@ -101,33 +80,99 @@ void anas_gpu_fetch_load(struct anas_gpu_contraction *c, struct anas_gpu_fetch *
   for (int i = 0; i < fetch->count; i++) {
     MlirValue k = anas_gpu_add(f, k0, fetch->k[i]), value = load_at(c, fetch, i, k);
     if (c->packed == 2) {
-      if (fetch->side->access != ANAS_GPU_ALONG_K)
-        value = interleave(f, value, load_at(c, fetch, i, anas_gpu_offset(f, k, 1)));
+      if (fetch->side->access == ANAS_GPU_SINGLE)
+        value = pair(f, value, load_at(c, fetch, i, anas_gpu_offset(f, k, 1)));
       value = round_to_bf16(f, value);
-    } else if (c->tensor_cores) {
-      value = round_to_tf32(f, value);
     }
     fetch->value[i] = value;
   }
 }
 
+// Word of element i of a thread in the buffer.
+static MlirValue place(struct anas_gpu_contraction *c, const struct anas_gpu_fetch *fetch, int i, MlirValue buffer) {
+  struct anas_gpu_function *f = &c->f;
+  const struct anas_gpu_side *side = fetch->side;
+  MlirValue row = side->rows_along_k ? fetch->x[i] : fetch->k[i],
+            column = side->rows_along_k ? fetch->k[i] : fetch->x[i];
+  MlirValue at = anas_gpu_add(f, anas_gpu_scale(f, row, side->row), anas_gpu_div(f, column, c->packed));
+  return anas_gpu_add(f, anas_gpu_offset(f, buffer, side->first), at);
+}
+
+static struct anas_code_scope begin_active(struct anas_gpu_contraction *c, const struct anas_gpu_fetch *fetch) {
+  struct anas_code_scope none = {.iv = {0}};
+  return mlirValueIsNull(fetch->active) ? none : anas_code_if(&c->f.code, fetch->active, false);
+}
+
+static void end_active(struct anas_gpu_contraction *c, const struct anas_gpu_fetch *fetch,
+                       struct anas_code_scope *scope) {
+  if (!mlirValueIsNull(fetch->active)) anas_code_end(&c->f.code, scope, 0, NULL);
+}
+
 void anas_gpu_fetch_store(struct anas_gpu_contraction *c, const struct anas_gpu_fetch *fetch, MlirValue buffer) {
   struct anas_gpu_function *f = &c->f;
   const struct anas_gpu_side *side = fetch->side;
-  struct anas_code_scope guard = {.iv = {0}};
-  if (!mlirValueIsNull(fetch->active)) guard = anas_code_if(&f->code, fetch->active, false);
-  MlirValue start = anas_gpu_offset(f, buffer, side->first);
+  struct anas_code_scope guard = begin_active(c, fetch);
   for (int i = 0; i < fetch->count; i++) {
-    MlirValue k = anas_gpu_div(f, fetch->k[i], c->packed);
-    MlirValue at = anas_gpu_add(f, start, anas_gpu_scale(f, k, side->k_stride));
-    at = anas_gpu_add(f, at, anas_gpu_scale(f, fetch->x[i], side->x_stride));
-    if (side->access != ANAS_GPU_ALONG_K || side->k_stride == 1) {
+    MlirValue at = place(c, fetch, i, buffer);
+    if (side->access != ANAS_GPU_ALONG_K || side->rows_along_k) {
       anas_gpu_store(f, fetch->value[i], f->shared, at);
       continue;
     }
     for (int lane = 0; lane < 4; lane++)
       anas_gpu_store(f, anas_gpu_splat(f, anas_gpu_extract(f, fetch->value[i], lane), 1), f->shared,
-                     anas_gpu_offset(f, at, lane * side->k_stride));
+                     anas_gpu_offset(f, at, lane * side->row));
   }
-  if (!mlirValueIsNull(fetch->active)) anas_code_end(&f->code, &guard, 0, NULL);
+  end_active(c, fetch, &guard);
+}
+
+// ---- copies beside the computation
+
+static MlirValue global_pointer(struct anas_gpu_function *f, MlirValue memory, MlirValue address) {
+  struct anas_code *code = &f->code;
+  MlirType i64 = mlirIntegerTypeGet(code->context, 64);
+  MlirValue base = anas_code_unary(code, "memref.extract_aligned_pointer_as_index", memory, code->index);
+  base = anas_code_unary(code, "arith.index_cast", base, i64);
+  MlirValue bytes = anas_code_unary(code, "arith.extui", anas_gpu_scale(f, address, 4), i64);
+  MlirValue pointer = anas_code_unary(code, "llvm.inttoptr", anas_code_binary(code, "arith.addi", base, bytes),
+                                      mlirTypeParseGet(code->context, mlirStringRefCreateFromCString("!llvm.ptr")));
+  return anas_code_unary(code, "llvm.addrspacecast", pointer,
+                         mlirTypeParseGet(code->context, mlirStringRefCreateFromCString("!llvm.ptr<1>")));
+}
+
+void anas_gpu_fetch_copy(struct anas_gpu_contraction *c, const struct anas_gpu_fetch *fetch, MlirValue k0,
+                         MlirValue buffer) {
+  struct anas_gpu_function *f = &c->f;
+  struct anas_code *code = &f->code;
+  const struct anas_gpu_side *side = fetch->side;
+  int bytes = side->access == ANAS_GPU_SINGLE ? 4 : 16;
+  struct anas_code_scope guard = begin_active(c, fetch);
+  for (int i = 0; i < fetch->count; i++) {
+    MlirValue k = anas_gpu_add(f, k0, fetch->k[i]), operands[3];
+    bool partial = c->k.extent % c->step;
+    if (partial)
+      operands[2] =
+          anas_code_select(code, anas_gpu_less(f, k, c->k.extent), anas_gpu_i32(f, bytes), anas_gpu_i32(f, 0));
+    k = anas_gpu_min(f, k, c->k.extent - (side->access == ANAS_GPU_ALONG_K ? 4 : 1));
+    MlirValue address = anas_gpu_add(f, fetch->base[i], anas_gpu_axis_address(c, &c->k, side->operand, k));
+    operands[0] = anas_gpu_shared_pointer(f, place(c, fetch, i, buffer));
+    operands[1] = global_pointer(f, f->operand[side->operand], mlirValueIsNull(address) ? anas_gpu_i32(f, 0) : address);
+    MlirNamedAttribute attributes[] = {
+        anas_code_attribute(code, "size", mlirIntegerAttrGet(code->i32, bytes)),
+        anas_code_attribute(code, "modifier",
+                            mlirAttributeParseGet(code->context, mlirStringRefCreateFromCString(
+                                                                     bytes == 16 ? "#nvvm<load_cache_modifier cg>"
+                                                                                 : "#nvvm<load_cache_modifier ca>"))),
+    };
+    anas_code_op(code, "nvvm.cp.async.shared.global", partial ? 3 : 2, operands, (MlirType){0}, 2, attributes);
+  }
+  end_active(c, fetch, &guard);
+}
+
+void anas_gpu_fetch_commit(struct anas_gpu_contraction *c) {
+  anas_code_op(&c->f.code, "nvvm.cp.async.commit.group", 0, NULL, (MlirType){0}, 0, NULL);
+}
+
+void anas_gpu_fetch_wait(struct anas_gpu_contraction *c, int64_t pending) {
+  MlirNamedAttribute n = anas_code_attribute(&c->f.code, "n", mlirIntegerAttrGet(c->f.code.i32, pending));
+  anas_code_op(&c->f.code, "nvvm.cp.async.wait.group", 0, NULL, (MlirType){0}, 1, &n);
 }

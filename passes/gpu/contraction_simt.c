@@ -30,9 +30,9 @@ void anas_gpu_simt_step(struct anas_gpu_contraction *c, MlirValue buffer, MlirVa
   for (int k = 0; k < c->step; k++) {
     MlirValue a[4], b[4];
     for (int i = 0; i < down; i++)
-      a[i] = anas_gpu_load(f, f->shared, anas_gpu_offset(f, row[i], k * c->a_side.k_stride), 4);
+      a[i] = anas_gpu_load(f, f->shared, anas_gpu_offset(f, row[i], k * c->a_side.row), 4);
     for (int j = 0; j < across; j++)
-      b[j] = anas_gpu_load(f, f->shared, anas_gpu_offset(f, column[j], k * c->b_side.k_stride), 4);
+      b[j] = anas_gpu_load(f, f->shared, anas_gpu_offset(f, column[j], k * c->b_side.row), 4);
     for (int i = 0; i < 4 * down; i++) {
       MlirValue scalar = anas_gpu_splat(f, anas_gpu_extract(f, a[i / 4], i % 4), 4);
       for (int j = 0; j < across; j++)

@@ -279,6 +279,14 @@ void anas_gpu_store(struct anas_gpu_function *f, MlirValue vector, MlirValue mem
   anas_code_op(&f->code, "vector.store", 3, operands, (MlirType){0}, 1, &alignment);
 }
 
+MlirValue anas_gpu_shared_pointer(struct anas_gpu_function *f, MlirValue address) {
+  struct anas_code *code = &f->code;
+  MlirValue base = anas_code_unary(code, "memref.extract_aligned_pointer_as_index", f->shared, code->index);
+  base = anas_code_unary(code, "arith.index_cast", base, code->i32); // these addresses have 32 bits
+  MlirValue bytes = anas_gpu_add(f, base, anas_gpu_scale(f, address, 4));
+  return anas_code_unary(code, "llvm.inttoptr", bytes, mlirTypeParseGet(code->context, anas_ref_text("!llvm.ptr<3>")));
+}
+
 MlirValue anas_gpu_zero(struct anas_gpu_function *f, int lanes, MlirType element) {
   MlirAttribute zero =
       mlirTypeIsAF32(element) ? mlirFloatAttrDoubleGet(f->code.context, element, 0.0) : mlirIntegerAttrGet(element, 0);

@@ -69,6 +69,8 @@ void anas_gpu_barrier(struct anas_gpu_function *f);
 
 MlirValue anas_gpu_load(struct anas_gpu_function *f, MlirValue memory, MlirValue address, int lanes); // a vector
 void anas_gpu_store(struct anas_gpu_function *f, MlirValue vector, MlirValue memory, MlirValue address);
+// Of a word of shared memory, as !llvm.ptr<3>.
+MlirValue anas_gpu_shared_pointer(struct anas_gpu_function *f, MlirValue address);
 MlirValue anas_gpu_zero(struct anas_gpu_function *f, int lanes, MlirType element);
 MlirValue anas_gpu_fill_vector(struct anas_gpu_function *f, const struct anas_cpu_operand *output, int lanes);
 MlirValue anas_gpu_extract(struct anas_gpu_function *f, MlirValue vector, int lane); // a scalar

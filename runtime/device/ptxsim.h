@@ -44,6 +44,10 @@ enum ptx_op {
   PTX_UNPACK,   // the other way
   PTX_LD,
   PTX_ST,
+  PTX_LDMATRIX, // four 8x8 matrices of 16 bits; count: 1 if transposed
+  PTX_COPY,     // cp.async of count bytes from source[1] + from_offset; source[2], if not negative: bytes to read
+  PTX_COMMIT,
+  PTX_WAIT,     // until at most `offset` groups are under way; negative: also what is not committed
   PTX_MMA_TF32, // m16n8k8
   PTX_MMA_BF16, // m16n8k16
   PTX_BRA,
@@ -72,9 +76,9 @@ struct ptx_instruction {
   bool guard_negated;
   int guard; // predicate register, -1: none
   int destination[4], source[10];
-  int64_t offset; // of an address
-  int target;     // instruction
-  int line;       // of the text
+  int64_t offset, from_offset; // of an address
+  int target;                  // instruction
+  int line;                    // of the text
 };
 
 // Registers are word offsets into the register file of a warp; one register is 32 words (64 if it has 64 bits), a lane
@@ -119,7 +123,7 @@ struct ptx_memory {
 };
 // Runs all blocks on the thread team. ANAS_INTERNAL describes the first fault found: an access outside of every
 // allocation or off its alignment, shared memory read before it was written, two threads at one word of shared memory
-// with no barrier between, a barrier that not all threads reach.
+// with no barrier between, one that a copy is still under way to, a barrier that not all threads reach.
 anas_status ptx_launch(const struct ptx_function *function, const struct ptx_memory *memory, const uint32_t grid[3],
                        uint32_t block, void **arguments);
 

@@ -243,6 +243,46 @@ static anas_status decode_mma(struct parser *p, const char *name, char **words, 
   return ANAS_OK;
 }
 
+static anas_status decode_matrices(struct parser *p, const char *name, char **words, int num,
+                                   struct ptx_instruction *out) {
+  out->count = !strcmp(name, "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16");
+  if ((!out->count && strcmp(name, "ldmatrix.sync.aligned.m8n8.x4.shared.b16") != 0) || num != 5)
+    return fail(p, "unknown instruction", name);
+  out->op = PTX_LDMATRIX;
+  out->shared = true;
+  for (int i = 0; i < 4; i++)
+    ANAS_RETURN_IF_ERROR(operand(p, words[i], PTX_U32, &out->destination[i]));
+  return address(p, words[4], true, out, &out->source[0]);
+}
+
+// "[to], [from], 16" or "[to], [from], 16, bytes to read"; commit_group; wait_group N; wait_all
+static anas_status decode_async(struct parser *p, const char *name, char **words, int num,
+                                struct ptx_instruction *out) {
+  if (!strcmp(name, "cp.async.commit_group")) {
+    out->op = PTX_COMMIT;
+    return ANAS_OK;
+  }
+  if (!strcmp(name, "cp.async.wait_all") || (!strcmp(name, "cp.async.wait_group") && num == 1)) {
+    out->op = PTX_WAIT;
+    out->offset = num ? strtoll(words[0], NULL, 10) : -1;
+    return ANAS_OK;
+  }
+  bool cg = !strcmp(name, "cp.async.cg.shared.global");
+  int size = num >= 3 ? atoi(words[2]) : 0;
+  if ((!cg && strcmp(name, "cp.async.ca.shared.global") != 0) || num > 4 ||
+      (size != 16 && (cg || (size != 4 && size != 8))))
+    return fail(p, "unknown instruction", name);
+  out->op = PTX_COPY;
+  out->shared = true;
+  out->count = (uint8_t)size;
+  out->source[2] = -1;
+  if (num == 4) ANAS_RETURN_IF_ERROR(operand(p, words[3], PTX_U32, &out->source[2]));
+  ANAS_RETURN_IF_ERROR(address(p, words[1], false, out, &out->source[1]));
+  out->from_offset = out->offset;
+  out->offset = 0;
+  return address(p, words[0], true, out, &out->source[0]);
+}
+
 static anas_status decode_plain(struct parser *p, char **parts, int num_parts, char **words, int num,
                                 struct ptx_instruction *out) {
   enum ptx_type type = (enum ptx_type)out->type;
@@ -318,6 +358,10 @@ static anas_status statement(struct parser *p, char *text) {
       note_branch(p, num ? words[0] : "");
     } else if (!strcmp(parts[0], "ret")) {
       out.op = PTX_RET;
+    } else if (!strncmp(whole, "cp.async.", 9)) {
+      ANAS_RETURN_IF_ERROR(decode_async(p, whole, words, num, &out));
+    } else if (!strncmp(whole, "ldmatrix.", 9)) {
+      ANAS_RETURN_IF_ERROR(decode_matrices(p, whole, words, num, &out));
     } else if (!strcmp(whole, "bar.sync") || !strcmp(whole, "barrier.sync")) {
       out.op = PTX_BAR;
     } else if (!typed) {

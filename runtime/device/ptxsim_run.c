@@ -2,57 +2,15 @@
 // Running decoded PTX: warps of a block one after the other, each up to its next barrier. The lanes of a warp go
 // together while they are at the same instruction; after a branch that splits them, the lanes that are furthest behind
 // go first, which brings them together again where the paths meet.
-#include "runtime/device/ptxsim.h"
+#include "runtime/device/ptxsim_run.h"
 #include "runtime/team.h"
 
 #include <math.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define EVERYONE UINT32_MAX
-#define MANY UINT16_MAX
-
-typedef uint32_t __attribute__((may_alias)) word;
-typedef int32_t __attribute__((may_alias)) sword;
-typedef uint64_t __attribute__((may_alias)) quad;
-typedef float __attribute__((may_alias)) real;
-
-struct launch {
-  const struct ptx_function *function;
-  const struct ptx_memory *memory;
-  uint32_t grid[3], block;
-  void **arguments;
-  atomic_bool failed;
-  pthread_mutex_t lock; // guards message
-  char *message;
-};
-
-struct cell { // what is known of a word of shared memory
-  uint32_t write_epoch, read_epoch;
-  uint16_t writer, reader; // thread + 1
-};
-
-struct block {
-  struct launch *launch;
-  int64_t number; // in the grid
-  char *shared;
-  struct cell *cells;
-  uint32_t epoch;                    // barriers passed, from 1
-  const struct ptx_allocation *last; // that an access hit
-};
-
-struct warp {
-  word *file; // registers
-  int first;  // thread
-  uint32_t alive;
-  int pc[PTX_LANES];
-  bool waits;
-};
-
-static void fault(struct block *block, const struct ptx_instruction *instruction, int thread, const char *what) {
+void ptx_fault(struct block *block, const struct ptx_instruction *instruction, int thread, const char *what) {
   struct launch *launch = block->launch;
   pthread_mutex_lock(&launch->lock);
   if (!launch->message)
@@ -60,90 +18,6 @@ static void fault(struct block *block, const struct ptx_instruction *instruction
                                   instruction->line, (long long)block->number, thread, what);
   pthread_mutex_unlock(&launch->lock);
   atomic_store(&launch->failed, true);
-}
-
-// ---- memory
-
-static char *global_at(struct block *block, uint64_t address, uint64_t bytes) {
-  const struct ptx_allocation *item = block->last;
-  if (item && address - (uint64_t)(uintptr_t)item->data < item->bytes &&
-      bytes <= item->bytes - (address - (uint64_t)(uintptr_t)item->data))
-    return (char *)(uintptr_t)address;
-  const struct ptx_memory *memory = block->launch->memory;
-  for (size_t i = 0; i < memory->count; i++) {
-    uint64_t base = (uint64_t)(uintptr_t)memory->items[i].data, size = memory->items[i].bytes;
-    if (address < base || address - base >= size || bytes > size - (address - base)) continue;
-    block->last = &memory->items[i];
-    return (char *)(uintptr_t)address;
-  }
-  return NULL;
-}
-
-// Notes an access of one word of shared memory; the fault it is, or null.
-static const char *touch(struct block *block, struct cell *cell, int thread, bool load) {
-  uint16_t id = (uint16_t)(thread + 1);
-  if (load && !cell->writer) return "shared memory is read before it was written";
-  if (cell->writer && cell->write_epoch == block->epoch && cell->writer != id)
-    return load ? "reads shared memory that another thread wrote since the last barrier"
-                : "writes shared memory that another thread wrote since the last barrier";
-  if (load) {
-    cell->reader = cell->read_epoch == block->epoch && cell->reader != id ? MANY : id;
-    cell->read_epoch = block->epoch;
-    return NULL;
-  }
-  if (cell->read_epoch == block->epoch && cell->reader != id)
-    return "writes shared memory that another thread read since the last barrier";
-  cell->writer = id;
-  cell->write_epoch = block->epoch;
-  return NULL;
-}
-
-static char *shared_at(struct block *block, const struct ptx_instruction *instruction, uint32_t address, uint32_t bytes,
-                       int thread) {
-  int64_t size = block->launch->function->shared_bytes;
-  if (address > size || bytes > size - address) {
-    fault(block, instruction, thread, "an access outside of shared memory");
-    return NULL;
-  }
-  for (uint32_t at = address; at < address + bytes; at += 4) {
-    const char *what = touch(block, &block->cells[at / 4], thread, instruction->op == PTX_LD);
-    if (!what) continue;
-    fault(block, instruction, thread, what);
-    return NULL;
-  }
-  return block->shared + address;
-}
-
-static void access_memory(struct block *block, struct warp *warp, const struct ptx_instruction *in, uint32_t mask) {
-  word *r = warp->file;
-  bool wide = in->type == PTX_U64 || in->type == PTX_S64;
-  uint32_t element = wide ? 8 : in->type == PTX_U16 || in->type == PTX_S16 ? 2 : 4, bytes = element * in->count;
-  for (int lane = 0; lane < PTX_LANES; lane++) {
-    if (!(mask >> lane & 1)) continue;
-    uint64_t address = in->shared ? (uint32_t)(r[in->source[0] + lane] + (uint32_t)in->offset)
-                                  : ((quad *)(r + in->source[0]))[lane] + (uint64_t)in->offset;
-    if (address % bytes) {
-      fault(block, in, warp->first + lane, "an access off its alignment");
-      return;
-    }
-    char *at = in->shared ? shared_at(block, in, (uint32_t)address, bytes, warp->first + lane)
-                          : global_at(block, address, bytes);
-    if (!at) {
-      fault(block, in, warp->first + lane, "an access outside of every allocation");
-      return;
-    }
-    for (int i = 0; i < in->count; i++, at += element) {
-      word *one = r + (in->op == PTX_LD ? in->destination[i] : in->source[i + 1]) + (wide ? 2 * lane : lane);
-      if (in->op == PTX_ST)
-        memcpy(at, one, element);
-      else if (element == 2) {
-        uint16_t half;
-        memcpy(&half, at, 2);
-        *one = half;
-      } else
-        memcpy(one, at, element);
-    }
-  }
 }
 
 // ---- arithmetic
@@ -396,7 +270,10 @@ static void run_one(struct block *block, struct warp *warp, const struct ptx_ins
   bool known = true;
   switch (in->op) {
   case PTX_LD:
-  case PTX_ST: access_memory(block, warp, in, mask); return;
+  case PTX_ST: ptx_access(block, warp, in, mask); return;
+  case PTX_COPY: ptx_copy_start(block, warp, in, mask); return;
+  case PTX_COMMIT: ptx_copy_commit(warp, mask); return;
+  case PTX_WAIT: ptx_copy_wait(block, warp, in, mask); return;
   case PTX_SETP: compare(r, in, mask); return;
   case PTX_CVT: convert(r, in, mask); return;
   case PTX_CVT_TF32:
@@ -408,10 +285,15 @@ static void run_one(struct block *block, struct warp *warp, const struct ptx_ins
     return;
   case PTX_PACK:
   case PTX_UNPACK: move_halves(r, in, mask); return;
+  case PTX_LDMATRIX:
   case PTX_MMA_TF32:
   case PTX_MMA_BF16:
-    if (mask != EVERYONE) fault(block, in, warp->first, "mma.sync without all lanes of the warp");
-    ptx_multiply(r, in);
+    if (mask != EVERYONE)
+      ptx_fault(block, in, warp->first, "an instruction of the whole warp without all of its lanes");
+    else if (in->op == PTX_LDMATRIX)
+      ptx_load_matrices(block, warp, in);
+    else
+      ptx_multiply(r, in);
     return;
   case PTX_SELP: {
     const word *p = r + in->source[2];
@@ -432,7 +314,7 @@ static void run_one(struct block *block, struct warp *warp, const struct ptx_ins
   case PTX_PRED: known = run_predicate(r, in, mask); break;
   default: known = run_quad(r, in, mask);
   }
-  if (!known) fault(block, in, warp->first, "an operation on a type it is not interpreted for");
+  if (!known) ptx_fault(block, in, warp->first, "an operation on a type it is not interpreted for");
 }
 
 // ---- control
@@ -479,7 +361,7 @@ static void run_warp(struct block *block, struct warp *warp) {
     const struct ptx_instruction *in = &f->instructions[pc];
     if (in->op == PTX_BAR) {
       if (mask != warp->alive) {
-        fault(block, in, warp->first, "a barrier that only a part of the warp reaches");
+        ptx_fault(block, in, warp->first, "a barrier that only a part of the warp reaches");
         return;
       }
       set_pc(warp, mask, pc + 1);
@@ -522,7 +404,7 @@ static void run_block(struct block *block, struct warp *warps, int num_warps) {
       whole = whole && warps[w].waits && warps[w].alive == EVERYONE;
     if (!whole) {
       struct ptx_instruction end = {.line = 0};
-      fault(block, &end, 0, waiting ? "a barrier that only a part of the block reaches" : "no end");
+      ptx_fault(block, &end, 0, waiting ? "a barrier that only a part of the block reaches" : "no end");
       return;
     }
     block->epoch++;
@@ -532,6 +414,8 @@ static void run_block(struct block *block, struct warp *warps, int num_warps) {
 static void prepare_warp(struct warp *warp, const struct launch *launch, int64_t number) {
   const struct ptx_function *f = launch->function;
   warp->alive = EVERYONE;
+  warp->num_copies = 0; // copies that the block before did not wait for
+  memset(warp->groups, 0, sizeof warp->groups);
   memset(warp->pc, 0, sizeof warp->pc);
   for (int i = 0; i < PTX_LANES; i++)
     warp->file[f->thread + i] = (uint32_t)(warp->first + i);
@@ -578,6 +462,8 @@ static void run_blocks(void **operands, int64_t begin, int64_t end) {
       prepare_warp(&warps[w], launch, number);
     run_block(&block, warps, num_warps);
   }
+  for (int w = 0; w < num_warps; w++)
+    free(warps[w].copies);
   free(block.cells);
   free(block.shared);
   free(warps);

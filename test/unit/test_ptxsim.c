@@ -73,13 +73,13 @@ static void reductions(void **state) {
 
 // ---- planted faults
 
-// The PTX of a product that runs on several warps and tiles.
-static void compile_product(struct gpu_kernel *out) {
+// The PTX of a product that takes several warps and several tiles along k.
+static void compile_product(const char *precision, struct gpu_kernel *out) {
   struct anas_strbuf text = {0};
   gpu_contraction_text(
-      &(struct gpu_contraction){.loops = "mnk", .extent = {40, 40, 40}, .map = {"m, k", "k, n", "m, n"}, .fill = true},
+      &(struct gpu_contraction){.loops = "mnk", .extent = {8, 8, 200}, .map = {"m, k", "k, n", "m, n"}, .fill = true},
       &text);
-  gpu_compile(text.data, "f32", out);
+  gpu_compile(text.data, precision, out);
   anas_strbuf_deinit(&text);
 }
 
@@ -90,30 +90,54 @@ static void expect_fault(struct gpu_kernel *kernel, const uint64_t *operands, st
   if (!strstr(anas_error_message(), message)) fail_msg("'%s' is not in: %s", message, anas_error_message());
 }
 
+// Runs the kernel without each occurrence of an instruction; returns their number.
+static int expect_needed(struct gpu_kernel *kernel, const char *instruction, const uint64_t *operands,
+                         struct anas_device *device) {
+  int count = 0;
+  for (char *at = kernel->ptx; (at = strstr(at, instruction)); at++, count++) {
+    char *end = strchr(at, ';'), saved[32];
+    size_t length = (size_t)(end - at) + 1;
+    assert_true(length < sizeof saved);
+    memcpy(saved, at, length);
+    memset(at, ' ', length);
+    expect_fault(kernel, operands, device, "shared memory");
+    memcpy(at, saved, length);
+  }
+  return count;
+}
+
+// One group of copies more may be under way than the kernel allows.
+static void expect_waits(struct gpu_kernel *kernel, const uint64_t *operands, struct anas_device *device) {
+  int count = 0;
+  for (char *at = kernel->ptx; (at = strstr(at, "cp.async.wait_group")); at++, count++) {
+    char *number = at + strcspn(at, "0123456789");
+    ++*number;
+    expect_fault(kernel, operands, device, "a copy is under way to");
+    --*number;
+  }
+  assert_true(count > 0);
+}
+
 static void faults(void **state) {
   (void)state;
-  struct gpu_kernel kernel;
-  compile_product(&kernel);
   struct anas_rng rng = anas_rng_make(3);
   float *values = gpu_random_values(1600, &rng);
   struct anas_device *device;
   CHECK(anas_device_open("ptxsim", 0, &device));
   uint64_t operands[] = {gpu_upload(device, values, 1600), gpu_upload(device, values, 1600),
                          gpu_upload(device, values, 1600)};
-  CHECK(gpu_run(&kernel, operands, device));
-
-  // Without any of its barriers.
-  int barriers = 0;
-  for (char *at = kernel.ptx; (at = strstr(at, "bar.sync")); at++, barriers++) {
-    char *end = strchr(at, ';'), saved[32];
-    size_t length = (size_t)(end - at) + 1;
-    assert_true(length < sizeof saved);
-    memcpy(saved, at, length);
-    memset(at, ' ', length);
-    expect_fault(&kernel, operands, device, "shared memory");
-    memcpy(at, saved, length);
+  static const char *const precisions[] = {"bf16", "tf32", "f32"};
+  struct gpu_kernel kernel = {.ptx = NULL};
+  for (int p = 0; p < 3; p++) {
+    free(kernel.ptx);
+    compile_product(precisions[p], &kernel);
+    CHECK(gpu_run(&kernel, operands, device));
+    bool ring = !strcmp(precisions[p], "tf32");
+    assert_true(expect_needed(&kernel, "bar.sync", operands, device) >= (ring ? 1 : 2));
+    assert_true(!ring || expect_needed(&kernel, "cp.async.commit_group", operands, device) > 2);
+    if (ring) expect_waits(&kernel, operands, device);
+    CHECK(gpu_run(&kernel, operands, device));
   }
-  assert_true(barriers >= 2);
 
   uint64_t small[] = {operands[0], gpu_upload(device, values, 100), operands[2]};
   expect_fault(&kernel, small, device, "outside of every allocation");
