@@ -21,16 +21,39 @@ int anas_halving_rungs(double budget, double least, int64_t factor, double out_r
   return count;
 }
 
-void anas_halving_keep(const double *rows, int count, int num_objectives, int64_t factor, bool *out_keep) {
-  size_t size = (size_t)count;
+static void find_hopeless(const struct anas_rung *rung, bool *out_hopeless) {
+  double best = -HUGE_VAL;
+  for (int i = 0; rung->accuracy && i < rung->count; i++)
+    best = rung->accuracy[i] > best ? rung->accuracy[i] : best;
+  for (int i = 0; rung->accuracy && i < rung->count; i++)
+    out_hopeless[i] = isfinite(best) && !(rung->accuracy[i] >= best / 2);
+}
+
+void anas_halving_keep(const struct anas_rung *rung, int64_t factor, bool *out_keep) {
+  size_t size = (size_t)rung->count, width = (size_t)rung->num_objectives;
   int *rank = anas_calloc(size, sizeof *rank), *order = anas_calloc(size, sizeof *order);
-  double *distance = anas_calloc(size, sizeof *distance);
-  anas_nondominated_ranks(rows, count, num_objectives, rank);
-  anas_crowding_distances(rows, rank, count, num_objectives, distance);
-  anas_crowded_order(rank, distance, count, order);
-  int64_t kept = count / factor > 1 ? count / factor : 1;
-  for (int i = 0; i < count; i++)
-    out_keep[order[i]] = i < kept;
+  double *distance = anas_calloc(size, sizeof *distance), *rows = anas_calloc(size * width, sizeof *rows);
+  bool *hopeless = anas_calloc(size, sizeof *hopeless);
+  find_hopeless(rung, hopeless);
+  // Worse than everyone, they are no neighbours of anybody on a front.
+  for (size_t i = 0; i < size * width; i++)
+    rows[i] = hopeless[i / width] ? -HUGE_VAL : rung->rows[i];
+  anas_nondominated_ranks(rows, rung->count, rung->num_objectives, rank);
+  anas_crowding_distances(rows, rank, rung->count, rung->num_objectives, distance);
+  anas_crowded_order(rank, distance, rung->count, order);
+  int64_t judged = 0;
+  for (int i = 0; i < rung->count; i++) {
+    judged += !rung->judged || rung->judged[i];
+    out_keep[i] = false;
+  }
+  int64_t left = judged / factor > 1 ? judged / factor : 1;
+  for (int i = 0; i < rung->count && left; i++) {
+    if ((rung->judged && !rung->judged[order[i]]) || hopeless[order[i]]) continue;
+    out_keep[order[i]] = true;
+    left--;
+  }
+  free(hopeless);
+  free(rows);
   free(distance);
   free(order);
   free(rank);

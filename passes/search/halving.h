@@ -14,9 +14,19 @@
 // 'least', ascending. Returns how many there are: at most ANAS_MAX_RUNGS. factor >= 2, least > 0.
 int anas_halving_rungs(double budget, double least, int64_t factor, double out_rungs[ANAS_MAX_RUNGS]);
 
-// Marks the rows (see nondominated.h; higher is better) that go on from a rung: the first floor(count / factor), but at
-// least one, by non-domination rank, then crowding distance, then place.
-void anas_halving_keep(const double *rows, int count, int num_objectives, int64_t factor, bool *out_keep);
+// Candidates at a rung. Those that are judged compete with each other for going on; the others were there before, and
+// count in the ranking only: what is good among its own generation may have been known for long.
+struct anas_rung {
+  const double *rows;     // count x num_objectives, see nondominated.h; higher is better
+  const double *accuracy; // count, or null
+  const bool *judged;     // count; null: all are
+  int count, num_objectives;
+};
+
+// Marks the judged rows that go on: floor(number of judged / factor), but at least one, by non-domination rank, then
+// crowding distance, both among all rows, then place. Rows less than half as accurate as the best one are hopeless:
+// they would be on the front for being small. They come last and do not go on, even if nobody else does.
+void anas_halving_keep(const struct anas_rung *rung, int64_t factor, bool *out_keep);
 
 // The first of num_rungs rungs at which candidate 'number' is compared: 0, the most aggressive bracket, up to
 // num_rungs, none at all. Of every cycle of candidates, bracket b has ceil((K + 1) / (K - b + 1) * factor^(K - b))

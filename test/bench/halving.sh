@@ -1,14 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# What successive halving saves: the same search on Fashion-MNIST with every trial trained in full and with
-# --pruner halving in generations of 12 and of 24, one thread, one worker. Fronts are compared after retraining their networks in full with other seeds,
-# on the test images, which no search has seen: the best accuracy of a network no larger than the seed, and the
-# hypervolume of accuracy above 0.5 times log2 of how much smaller than twice the seed. 'prefix' is the search in full
-# cut off when it has used as much compute as halving in generations of 24 did. Compute: training multiply-accumulates, 3 x MACs an image.
-# Prints a JSON object a line, the last one with the means. usage: halving.sh BIN [SEEDS [TRIALS_FULL [TRIALS_HALVING]]]
+# What successive halving saves: the same search on Fashion-MNIST with every trial trained in full, in generations of 12,
+# and with --pruner halving and as many trials in generations of 18; one thread, one worker. Fronts are compared after
+# retraining their networks in full with other seeds, on the test images, which no search has seen: the best accuracy of
+# a network no larger than the seed, and the hypervolume of accuracy above 0.5 times log2 of how much smaller than twice
+# the seed. 'prefix' is the search in full cut off when it has used as much compute as halving. Compute: training
+# multiply-accumulates, 3 x MACs an image. 'anytime' is both, by the validation accuracies that the search saw, when it
+# had used 5, 10, 15, ... % of the compute of the search in full: trials by number, though those of a generation of
+# halving end together.
+# Prints a JSON object a line, the last one with means and their standard errors over the seeds.
+# usage: halving.sh BIN [SEEDS [TRIALS]]
 set -euo pipefail
 bin=$(realpath "$1")
-seeds=${2:-3} full=${3:-36} halving=${4:-48}
+seeds=${2:-3} count=${3:-36}
 epochs=9 batch=64 limit=${LIMIT:-1536} validation=1000 lr=0.05 retrainings=2
 export ANAS_NUM_THREADS=1
 work=${WORK:-$(mktemp -d)}
@@ -37,6 +41,14 @@ trials() { # of a study, as a JSON list
 }
 front='def front: map(select(.state == "COMPLETE")) | . as $all | map(select(. as $t | $all | all(
     (.accuracy <= $t.accuracy or .params > $t.params) and (.accuracy < $t.accuracy or .params >= $t.params))));'
+front+='def hypervolume($size): . as $front | [range(length) | . as $i
+    | ([$front[$i].accuracy - 0.5, 0] | max) * (([$front[$i + 1].params // (2 * $size), 2 * $size] | min | log2)
+      - ([$front[$i].params, 2 * $size] | min | log2))] | add // 0;
+  def anytime($full): . as $all | .[0].params as $size | [range(5; 101; 5) | . as $percent
+    | $all | reduce .[] as $t ({sum: 0, list: []}; .sum += $t.compute
+      | if .sum <= $full * $percent / 100 then .list += [$t] else . end)
+    | .list | front | sort_by(.params) | {percent: $percent, best: (map(select(.params <= $size) | .accuracy) | max),
+      hypervolume: hypervolume($size)}];'
 retrain() { # retrain STUDY TRIAL: mean accuracy on the test images, kept in a file
   local file=retrained/$1-$2
   mkdir -p retrained
@@ -47,38 +59,40 @@ retrain() { # retrain STUDY TRIAL: mean accuracy on the test images, kept in a f
   fi
   cat "$file"
 }
-report() { # report SEED ARM STUDY SECONDS, trials on standard input
+report() { # report SEED ARM STUDY SECONDS COMPUTE_OF_FULL, trials on standard input
   local list
   list=$(cat)
   for t in $(jq "$front front[].number" <<<"$list"); do
     echo "{\"number\": $t, \"retrained\": $(retrain "$3" "$t")}"
-  done | jq -sc --argjson list "$list" --arg arm "$2" --argjson seed "$1" --argjson seconds "$4" "$front"'
+  done | jq -sc --argjson list "$list" --arg arm "$2" --argjson seed "$1" --argjson seconds "$4" --argjson full "$5" "$front"'
     . as $retrained | ($list[0].params) as $size
     | ($list | front | map(. as $t | . + ($retrained[] | select(.number == $t.number)))) as $front
     | ($front | map({accuracy: .retrained, params, state, number}) | front | sort_by(.params)) as $again
-    | {seed: $seed, arm: $arm, trials: ($list | length), complete: ($list | map(select(.state == "COMPLETE")) | length),
+    | {seed: $seed, arm: $arm, anytime: ($list | anytime($full)), trials: ($list | length), complete: ($list | map(select(.state == "COMPLETE")) | length),
        compute_gmac: ($list | map(.compute) | add / 1e9), cpu_seconds: $seconds,
        best: ($front | map(select(.params <= $size) | .retrained) | max),
-       hypervolume: ([range($again | length) | . as $i
-         | ([$again[$i].accuracy - 0.5, 0] | max) * (([$again[$i + 1].params // (2 * $size), 2 * $size] | min | log2)
-           - ([$again[$i].params, 2 * $size] | min | log2))] | add),
+       hypervolume: ($again | hypervolume($size)),
        front: ($front | map({number, params, accuracy, retrained}))}'
 }
 used() { awk '{ print $1 + $2 }' "$1.time"; }
 
 for seed in $(seq "$seeds"); do
-  search "full$seed" "$seed" "$full" 12
-  search "halving$seed" "$seed" "$halving" 12 --pruner halving
-  search "halving24-$seed" "$seed" "$halving" 24 --pruner halving
-  trials "full$seed" | report "$seed" full "full$seed" "$(used "full$seed")"
-  trials "halving$seed" | report "$seed" halving "halving$seed" "$(used "halving$seed")"
-  trials "halving24-$seed" | report "$seed" halving24 "halving24-$seed" "$(used "halving24-$seed")"
-  compute=$(trials "halving24-$seed" | jq 'map(.compute) | add')
+  search "full$seed" "$seed" "$count" 12
+  search "halving$seed" "$seed" "$count" 18 --pruner halving --reduction-factor 2 --min-epochs 1.125
+  full=$(trials "full$seed" | jq 'map(.compute) | add')
+  compute=$(trials "halving$seed" | jq 'map(.compute) | add')
+  trials "full$seed" | report "$seed" full "full$seed" "$(used "full$seed")" "$full"
+  trials "halving$seed" | report "$seed" halving "halving$seed" "$(used "halving$seed")" "$full"
   trials "full$seed" | jq --argjson most "$compute" \
     'reduce .[] as $t ({sum: 0, list: []}; .sum += $t.compute | if .sum <= $most then .list += [$t] else . end) | .list' |
-    report "$seed" prefix "full$seed" null
+    report "$seed" prefix "full$seed" null "$full"
 done | tee results.json
-jq -sc 'group_by(.arm) | map({key: .[0].arm, value: {compute_gmac: (map(.compute_gmac) | add / length),
-    cpu_seconds: (map(.cpu_seconds // 0) | add / length), complete: (map(.complete) | add / length), best: (map(.best) | add / length),
-    hypervolume: (map(.hypervolume) | add / length)}}) | from_entries
-  | .full as $full | map_values(. + {compute_ratio: (.compute_gmac / $full.compute_gmac), cpu_ratio: (.cpu_seconds / $full.cpu_seconds)})' results.json
+jq -sc 'def mean: map(. // 0) | add / length;
+  def error: mean as $m | length as $n | if $n < 2 then null else (map((. // 0) - $m | . * .) | add / ($n - 1) / $n | sqrt) end;
+  def both: [mean, error];
+  (map(select(.arm == "full")) | map(.compute_gmac) | mean) as $full
+  | group_by(.arm) | map({key: .[0].arm, value: {compute_gmac: (map(.compute_gmac) | mean),
+      compute_ratio: ((map(.compute_gmac) | mean) / $full), cpu_seconds: (map(.cpu_seconds) | mean),
+      complete: (map(.complete) | mean), best: (map(.best) | both), hypervolume: (map(.hypervolume) | both),
+      anytime: ([.[].anytime] | transpose | map({percent: .[0].percent, best: (map(.best) | both),
+        hypervolume: (map(.hypervolume) | both)}))}}) | from_entries' results.json

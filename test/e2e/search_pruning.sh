@@ -46,6 +46,27 @@ empty "$(query halving1 "select s.trial, o.trial from curves s join curves o on 
   s.trial / 12 = o.trial / 12 join trials st on st.number = s.trial join trials ot on ot.number = o.trial
   where s.verdict = 'stop' and o.verdict = 'on' and s.accuracy >= o.accuracy and st.params <= ot.params
   and (s.accuracy > o.accuracy or st.params < ot.params)")"
+# Trials that were stopped are parents too, by what they are expected to have reached; but not where children start from
+# the weights of their parents.
+parents() { # parents STUDY STATE: how many children after the first generation have a parent in that state
+  query "$1" "select count(*) from trials t join trials p on t.parent = p.number where t.number >= 12 and p.state = '$2'"
+}
+test "$(parents halving1 PRUNED)" -ge 1
+for strategy in alphanas nsga2; do
+  search --evaluator simulated --trials 36 --synchronous 12 --pruner halving --strategy $strategy --study $strategy >$strategy.txt
+  test "$(parents $strategy PRUNED)" -ge 1
+  test "$(parents $strategy COMPLETE)" -ge 1
+  anas-search replay $strategy >replay.txt
+  grep -q '^36 trials decided again: 0 differ$' replay.txt
+done
+search --evaluator simulated --trials 24 --synchronous 12 --pruner halving --inherit-weights --study heirs >heirs.txt
+test "$(parents heirs PRUNED)" = 0
+# Resumed, it is the same search.
+search --evaluator simulated --trials 12 --synchronous 12 --pruner halving --study resumed >resumed.txt
+anas-search --study resumed --resume --trials 36 >resumed.txt
+log resumed >resumed.log
+log alphanas | cmp - resumed.log
+
 # The search in full is more than three times as much training.
 test "$(query halving1 'select sum(steps) * 3 <= count(*) * 900 from trials where state != "CRASHED"')" = 1
 

@@ -31,20 +31,45 @@ static void test_keep(void **state) {
   // One objective: the best third, in any order.
   const double one[] = {0.3, 0.9, 0.5, 0.8, 0.1, 0.2, 0.7};
   bool keep[8];
-  anas_halving_keep(one, 7, 1, 3, keep);
+  anas_halving_keep(&(struct anas_rung){one, NULL, NULL, 7, 1}, 3, keep);
   for (int i = 0; i < 7; i++)
     assert_int_equal(keep[i], i == 1 || i == 3);
   // Never nobody; the earlier one of equals.
   const double two[] = {0.5, 0.5};
-  anas_halving_keep(two, 2, 1, 3, keep);
+  anas_halving_keep(&(struct anas_rung){two, NULL, NULL, 2, 1}, 3, keep);
   assert_true(keep[0] && !keep[1]);
   // Two objectives: the front is 0 1 2 3, of which the ends and the one with more room around it go on; 4 is better
   // than 1 in the first objective, but dominated.
   const double front[] = {0, 10, 2, 9, 7, 6, 10, 0, 6.5, 5, 1, 1};
-  anas_halving_keep(front, 6, 2, 2, keep);
+  anas_halving_keep(&(struct anas_rung){front, NULL, NULL, 6, 2}, 2, keep);
   const bool expected[] = {true, false, true, true, false, false};
   for (int i = 0; i < 6; i++)
     assert_int_equal(keep[i], expected[i]);
+}
+
+// Who was there before takes no place, but decides who is good.
+static void test_judged(void **state) {
+  (void)state;
+  // Accuracy and minus the size. Among themselves 2 and 3 are the front, and 2 is in front as the more accurate end;
+  // but 0 dominates it, so 3 goes on.
+  const double rows[] = {0.8, -5, 0.6, -2, 0.78, -6, 0.7, -3, 0.68, -4};
+  const bool judged[] = {false, false, true, true, true};
+  bool keep[6];
+  anas_halving_keep(&(struct anas_rung){rows, NULL, judged, 5, 2}, 3, keep);
+  for (int i = 0; i < 5; i++)
+    assert_int_equal(keep[i], i == 3);
+  anas_halving_keep(&(struct anas_rung){rows + 4, NULL, NULL, 3, 2}, 3, keep);
+  assert_true(keep[0] && !keep[1] && !keep[2]);
+  // The smallest guesses, the second has less than half of the best accuracy: neither goes on, though there is room.
+  const double small[] = {0.8, -5, 0.1, -1, 0.39, -2, 0.7, -6}, accuracy[] = {0.8, 0.1, 0.39, 0.7};
+  anas_halving_keep(&(struct anas_rung){small, NULL, NULL, 4, 2}, 2, keep);
+  assert_true(keep[0] && keep[1] && !keep[2] && !keep[3]);
+  anas_halving_keep(&(struct anas_rung){small, accuracy, NULL, 4, 2}, 2, keep);
+  assert_true(keep[0] && !keep[1] && !keep[2] && keep[3]);
+  const bool last[] = {false, true, true, false};
+  anas_halving_keep(&(struct anas_rung){small, accuracy, last, 4, 2}, 2, keep);
+  for (int i = 0; i < 4; i++)
+    assert_false(keep[i]);
 }
 
 // Nobody stops who dominates somebody that goes on; the quota is kept.
@@ -53,18 +78,22 @@ static void test_random_keep(void **state) {
   struct anas_rng rng = anas_rng_make(5);
   for (int round = 0; round < 300; round++) {
     double rows[20 * 3];
-    bool keep[20];
+    bool keep[20], judged[20];
     int count = 1 + (int)anas_rng_below(&rng, 20), objectives = 1 + (int)anas_rng_below(&rng, 3), kept = 0;
     int64_t factor = 2 + (int64_t)anas_rng_below(&rng, 3);
     for (int i = 0; i < count * objectives; i++)
       rows[i] = (double)anas_rng_below(&rng, 6);
-    anas_halving_keep(rows, count, objectives, factor, keep);
+    int others = (int)anas_rng_below(&rng, (uint64_t)count);
+    for (int i = 0; i < count; i++)
+      judged[i] = i >= others;
+    anas_halving_keep(&(struct anas_rung){rows, NULL, judged, count, objectives}, factor, keep);
     for (int i = 0; i < count; i++) {
       kept += keep[i];
       for (int j = 0; j < count; j++)
-        if (!keep[i] && keep[j])
+        if (judged[i] && !keep[i] && keep[j])
           assert_false(anas_dominates(rows + (ptrdiff_t)i * objectives, rows + (ptrdiff_t)j * objectives, objectives));
     }
+    count -= others;
     assert_int_equal(kept, count / factor > 1 ? count / factor : 1);
   }
 }
@@ -100,8 +129,8 @@ static void test_median(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_rungs),    cmocka_unit_test(test_keep),   cmocka_unit_test(test_random_keep),
-      cmocka_unit_test(test_brackets), cmocka_unit_test(test_median),
+      cmocka_unit_test(test_rungs),       cmocka_unit_test(test_keep),     cmocka_unit_test(test_judged),
+      cmocka_unit_test(test_random_keep), cmocka_unit_test(test_brackets), cmocka_unit_test(test_median),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,6 +120,11 @@ anas_status search_propose(struct search *search, int64_t visible, struct propos
   int64_t number = search->num_trials;
   struct anas_rng root = anas_rng_make(search->options.seed), rng = anas_rng_split(&root, (uint64_t)number);
   *out = (struct proposal){.parent = -1};
+  // A strategy remembers what it expected: with other expectations it reads the log again.
+  if (pruner_learn_gains(search, visible) && search->strategy->forget && search->memory) {
+    search->strategy->forget(search->memory);
+    search->memory = NULL;
+  }
   anas_status status = number < search->options.seed_trials
                            ? proposal_seed(search, out)
                            : search->strategy->propose(search, number, visible, &rng, out);

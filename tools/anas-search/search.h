@@ -162,6 +162,7 @@ struct search {
   int64_t num_trials;
   size_t capacity_trials, capacity_models;
   struct pruner_log *arrivals; // at rungs, in order (pruners/decide.c); null until needed
+  struct pruner_gains *gains;  // from rungs to full training (pruners/expect.c); null until needed
   int64_t *index;              // architectures by hash: number + 1, 0 where free (propose.c)
   size_t capacity_index;
   int64_t num_indexed;
@@ -187,6 +188,10 @@ const struct anas_model *search_model(struct search *search, int64_t number);
 void search_keep_model(struct search *search, int64_t number, struct anas_model *model);
 // Objective value standardised to "higher is better".
 double search_standardised(const struct search_objective *objective, const struct study_trial *trial);
+// The same for choosing parents: of a trial that was stopped early, what it is expected to have reached; NaN if the
+// trial can be no parent.
+double search_expected(const struct search *search, const struct search_objective *objective,
+                       const struct study_trial *trial);
 
 // ---- opening a search (setup.c)
 

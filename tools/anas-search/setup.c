@@ -17,6 +17,12 @@ double search_standardised(const struct search_objective *objective, const struc
   return objective->maximize ? value : -value;
 }
 
+double search_expected(const struct search *search, const struct search_objective *objective,
+                       const struct study_trial *trial) {
+  double value = pruner_expected(search, trial, objective->metric);
+  return objective->maximize ? value : -value;
+}
+
 // ---- models
 
 anas_status search_read_model(MlirContext context, const char *text, const char *name, struct anas_model **out) {
@@ -219,6 +225,7 @@ void search_deinit(struct search *search) {
   free(search->models);
   free(search->index);
   pruner_log_deinit(search);
+  pruner_gains_deinit(search);
   free(search->decisions);
   study_trials_free(search->trials, search->num_trials);
   anas_model_destroy(search->seed);

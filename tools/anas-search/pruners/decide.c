@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Without generations a trial is compared with the last ones that reached the rung: a search gets better, and ranking
-// is quadratic.
+// Trials are compared with the last ones that reached the rung: a search gets better, and ranking is quadratic.
 #define MOST_COMPARED 500
 
 // ---- the log of arrivals
@@ -81,12 +80,12 @@ static int class_of(const struct search *search, int64_t number) {
 static int64_t *members(const struct search *search, const struct study_trial *trial, const struct study_point *point,
                         int64_t compared, int *out_count) {
   int class = class_of(search, trial->number), count = 0;
-  int64_t generation = search->options.synchronous, first = 0, *numbers;
+  int64_t generation = search->options.synchronous, *numbers;
   if (generation) {
-    first = trial->number / generation * generation;
-    numbers = anas_calloc((size_t)(compared - first), sizeof *numbers);
-    if (first < search->options.seed_trials) first = search->options.seed_trials;
-    for (int64_t i = first; i < compared; i++)
+    // All of its own generation, and those before.
+    int64_t first = trial->number / generation * generation;
+    numbers = anas_calloc((size_t)(compared - first + MOST_COMPARED), sizeof *numbers);
+    for (int64_t i = compared - 1; i >= search->options.seed_trials && (i >= first || count < MOST_COMPARED); i--)
       if (class_of(search, i) == class && point_at(&search->trials[i], point->epochs)) numbers[count++] = i;
   } else {
     numbers = anas_calloc(MOST_COMPARED, sizeof *numbers);
@@ -141,8 +140,9 @@ static void sort_by_quality(const struct search *search, const struct search_obj
   free(sorted);
 }
 
-// Sorts the numbers by accuracy (loss), best first.
-static struct pruner_group read_group(const struct search *search, int64_t *numbers, int count, double epochs) {
+// Sorts the numbers by accuracy (loss), best first. Those from 'judged' on are judged.
+static struct pruner_group read_group(const struct search *search, int64_t *numbers, int count, double epochs,
+                                      int64_t judged) {
   const struct search_options *options = &search->options;
   struct search_objective objectives[MAX_OBJECTIVES + 1], accuracy = {METRIC_ACCURACY, true}, quality = accuracy;
   struct pruner_group group = {.count = count};
@@ -159,10 +159,14 @@ static struct pruner_group read_group(const struct search *search, int64_t *numb
   sort_by_quality(search, &quality, epochs, numbers, count);
   group.rows = anas_calloc((size_t)count * (size_t)group.num_objectives, sizeof *group.rows);
   group.quality = anas_calloc((size_t)count, sizeof *group.quality);
+  group.accuracy = anas_calloc((size_t)count, sizeof *group.accuracy);
+  group.judged = anas_calloc((size_t)count, sizeof *group.judged);
   for (int i = 0; i < count; i++) {
     const struct study_trial *trial = &search->trials[numbers[i]];
     const struct study_point *point = point_at(trial, epochs);
     group.quality[i] = value_at(&quality, trial, point);
+    group.accuracy[i] = point->accuracy;
+    group.judged[i] = numbers[i] >= judged;
     for (int o = 0; o < group.num_objectives; o++)
       group.rows[i * group.num_objectives + o] = value_at(&objectives[o], trial, point);
   }
@@ -177,11 +181,14 @@ static enum study_verdict judge(const struct search *search, const struct study_
   *out_count = 0;
   if (trial->number < search->options.seed_trials) return VERDICT_ON;
   int64_t *numbers = members(search, trial, point, compared, out_count);
-  struct pruner_group group = read_group(search, numbers, *out_count, point->epochs);
+  int64_t generation = search->options.synchronous, first = generation ? trial->number / generation * generation : 0;
+  struct pruner_group group = read_group(search, numbers, *out_count, point->epochs, first);
   int member = 0;
   while (member < *out_count && numbers[member] != trial->number)
     member++;
   bool on = member == *out_count || pruner->goes_on(&search->options, &group, member);
+  free(group.judged);
+  free(group.accuracy);
   free(group.quality);
   free(group.rows);
   free(numbers);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Successive halving (Li et al., 2018): of the trials at a rung, the best 1/--reduction-factor go on. Best means
-// non-domination rank, then crowding distance, over all objectives that are known at the rung.
+// non-domination rank, then crowding distance, over all objectives that are known at the rung, among all trials that
+// have reached it: a generation is not compared with itself alone.
 #include "tools/anas-search/pruners/pruner.h"
 
 #include "passes/search/halving.h"
@@ -29,7 +30,8 @@ static int rungs(const struct search_options *options, int64_t number, double **
 
 bool pruner_halving_goes_on(const struct search_options *options, const struct pruner_group *group, int member) {
   bool *keep = anas_calloc((size_t)group->count, sizeof *keep);
-  anas_halving_keep(group->rows, group->count, group->num_objectives, options->reduction_factor, keep);
+  const struct anas_rung rung = {group->rows, group->accuracy, group->judged, group->count, group->num_objectives};
+  anas_halving_keep(&rung, options->reduction_factor, keep);
   bool kept = keep[member];
   free(keep);
   return kept;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Who is trained on: --pruner NAME, one file each. A trial pauses at a rung, an amount of training, with a checkpoint;
 // what is decided there depends on options and log alone, never on which worker was faster without the log saying so:
-//   --synchronous N   when all of a generation have reached the rung, or ended before it, compared with each other;
+//   --synchronous N   when all of a generation have reached the rung, or ended before it, compared with each other and
+//                     with the generations before;
 //   else              at once, compared with those that reached it before: the log keeps the order of arrivals.
 // Trials of the seed model take no part: they are trained in full.
 #ifndef ANAS_TOOLS_ANAS_SEARCH_PRUNER_H
@@ -9,11 +10,13 @@
 
 #include "tools/anas-search/search.h"
 
-// Trials that reached a rung; one of them is to be judged.
+// Trials that reached a rung, best quality first; one of them is to be judged.
 struct pruner_group {
   int count, num_objectives;
-  double *rows;    // count x num_objectives at the rung, standardised: higher is better
-  double *quality; // count: accuracy, or loss if that is the objective, likewise
+  double *rows;     // count x num_objectives at the rung, standardised: higher is better
+  double *quality;  // count: accuracy, or loss if that is the objective, likewise
+  double *accuracy; // count
+  bool *judged;     // count: with generations those of its own; else all
 };
 
 struct pruner {
@@ -67,6 +70,15 @@ void pruner_decide(struct search *search, const int64_t *paused, int64_t count);
 enum study_verdict pruner_again(const struct search *search, const struct study_trial *trial,
                                 const struct study_point *point);
 void pruner_log_deinit(struct search *search);
+
+// ---- results in full training (expect.c)
+
+// Learns from the trials below visible what the rest of the training is worth. True if anything expected may be another
+// than before.
+bool pruner_learn_gains(struct search *search, int64_t visible);
+void pruner_gains_deinit(struct search *search);
+// Metric of a trial, the expected one if it was stopped at a rung; NaN if it is not known.
+double pruner_expected(const struct search *search, const struct study_trial *trial, enum study_metric metric);
 
 // ---- trials at a rung, of a running search (paused.c)
 

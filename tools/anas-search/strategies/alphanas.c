@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // alphaNAS: parents by Pareto-weighted sampling (spec 4.4), children by one property-guided mutation (spec 4.3).
 #include "passes/search/pareto.h"
-#include "tools/anas-search/search.h"
+#include "tools/anas-search/pruners/pruner.h"
 
 #include "runtime/support/memory.h"
 
@@ -58,8 +58,8 @@ static double accuracy_threshold(const struct search *search, int64_t visible) {
 
 static struct anas_point point_of(const struct search *search, int64_t number, const struct search_objective *second) {
   const struct study_trial *trial = &search->trials[number];
-  return (struct anas_point){search_standardised(&search->options.objectives[0], trial),
-                             search_standardised(second, trial)};
+  return (struct anas_point){search_expected(search, &search->options.objectives[0], trial),
+                             search_expected(search, second, trial)};
 }
 
 static bool beats(struct anas_point a, struct anas_point b) {
@@ -93,7 +93,8 @@ static void recall(struct search *search, int64_t visible) {
   memory->threshold = threshold;
   for (; memory->seen < visible; memory->seen++) {
     const struct study_trial *trial = &search->trials[memory->seen];
-    if (trial->state != STUDY_COMPLETE || !(trial->metric[METRIC_ACCURACY] >= threshold)) continue;
+    if (trial->state != STUDY_COMPLETE && trial->state != STUDY_PRUNED) continue;
+    if (!(pruner_expected(search, trial, METRIC_ACCURACY) >= threshold)) continue;
     memory->eligible =
         anas_grow(memory->eligible, memory->num_eligible, &memory->capacity_eligible, sizeof *memory->eligible);
     memory->eligible[memory->num_eligible++] = memory->seen;

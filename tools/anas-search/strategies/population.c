@@ -11,9 +11,9 @@
 
 static bool read_row(const struct search *search, int64_t number, double *row) {
   const struct study_trial *trial = &search->trials[number];
-  if (trial->state != STUDY_COMPLETE) return false;
+  if (trial->state != STUDY_COMPLETE && trial->state != STUDY_PRUNED) return false;
   for (int o = 0; o < search->options.num_objectives; o++) {
-    row[o] = search_standardised(&search->options.objectives[o], trial);
+    row[o] = search_expected(search, &search->options.objectives[o], trial);
     if (!isfinite(row[o])) return false;
   }
   return true;
