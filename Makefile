@@ -12,7 +12,7 @@ PACKAGES := \
   gcc cmake ninja-build ccache mold pkg-config \
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools \
   libffi-dev libsqlite3-dev libxxhash-dev libjansson-dev zlib1g-dev libjpeg62-turbo-dev libseccomp-dev libpq-dev libcmocka-dev \
-  sqlite3 jq dataset-fashion-mnist postgresql slurm-wlm munge
+  sqlite3 jq libxml2-utils dataset-fashion-mnist postgresql slurm-wlm munge
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 

@@ -16,7 +16,7 @@ fails() { # fails PATTERN COMMAND...: exit code 1 and a message
 }
 examples() { sed -n '/^Examples:/,/^$/s/^  //p' | sed -e ':a' -e '/\\$/N; s/\\\n//; ta'; } # a command a line
 commands=$(anas-search --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
-for command in status top pareto show compare proxies replay worker fsck gc; do
+for command in status top pareto show compare report proxies replay worker fsck gc; do
   case " $(echo $commands) " in *" $command "*) ;; *) fail "'$command' is not in --help" ;; esac
 done
 

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct command *const commands[] = {&command_status,  &command_top,     &command_show,   &command_pareto,
-                                                 &command_compare, &command_proxies, &command_replay, &command_fsck,
-                                                 &command_gc,      &command_worker};
+static const struct command *const commands[] = {&command_status,  &command_top,    &command_show,    &command_pareto,
+                                                 &command_compare, &command_report, &command_proxies, &command_replay,
+                                                 &command_fsck,    &command_gc,     &command_worker};
 #define NUM_COMMANDS (sizeof commands / sizeof *commands)
 
 void command_list(struct anas_strbuf *out) {
