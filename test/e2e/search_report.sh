@@ -18,7 +18,7 @@ query() { # query XPATH: one value a line; local names, since the page has names
 }
 
 # A front, failures, a search of several seeds' worth of text.
-anas-search --model cnn --evaluator simulated:crash=0.1,diverge=0.1 --seed 5 --trials 24 --study made --quiet >/dev/null
+anas-search --model cnn --evaluator simulated:crash=0.2,diverge=0.2 --seed 5 --trials 16 --study made --quiet >/dev/null
 page made
 anas-search pareto made --json >front.json
 query '//*[@id="front-table"]//@data-trial' >trials.txt
@@ -44,6 +44,9 @@ jq -r '.[].trial' front.json | while read -r n; do
   lines=$(anas-search show made "$n" | grep -c '^  trial ')
   test "$(xmllint --xpath "count(//*[@data-trial='$n']//*[local-name()='li'])" page.html)" = "$lines" || fail "lineage of $n"
 done
+jq -r '.[0].description' front.json >description.txt
+xmllint --xpath '(//*[@data-trial])[1]//*[local-name()="li"][last()]/text()' page.html | sed 's/^trial [0-9]*: //; s/&gt;/>/g; s/&lt;/</g; s/&amp;/\&/g' |
+  cmp - description.txt || fail "another mutation than $(cat description.txt)"
 volume=$(query '//*[@id="hypervolume"]/@data-value')
 anas-search --model cnn --evaluator simulated --seed 5 --trials 2 --study two --quiet >/dev/null
 anas-search compare made two --json | jq -e --arg v "$volume" '.units as $u | .studies[0].hypervolume - ($v | tonumber) | fabs < 1e-9' >/dev/null ||

@@ -215,9 +215,21 @@ static anas_status write_page(const struct report *r, struct anas_strbuf *out) {
   return ANAS_OK;
 }
 
+// Descriptions, of the front, its ancestors and the seed model.
+static anas_status describe(struct report *r) {
+  struct study_trial *trials = r->reading.trials;
+  for (int64_t i = 0; i < r->num_front; i++)
+    for (int64_t at = r->front[i]; at >= 0 && trials[at].brief; at = trials[at].parent)
+      ANAS_RETURN_IF_ERROR(study_describe(r->reading.study, &trials[at]));
+  for (int64_t i = 0; i < r->reading.options.seed_trials && i < r->reading.count; i++)
+    ANAS_RETURN_IF_ERROR(study_describe(r->reading.study, &trials[i]));
+  return ANAS_OK;
+}
+
 static anas_status make_report(struct report *r, const char *output) {
   ANAS_RETURN_IF_ERROR(reading_open(r->path, &r->reading));
   r->front = front_of(&r->reading.options, r->reading.trials, r->reading.count, &r->num_front);
+  ANAS_RETURN_IF_ERROR(describe(r));
   struct anas_strbuf out = {0};
   anas_status status = write_page(r, &out);
   if (status == ANAS_OK) status = anas_file_write(output, out.data, out.size);
