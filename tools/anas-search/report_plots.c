@@ -46,6 +46,7 @@ static void plot_front(const struct report *r, int x, struct anas_strbuf *out) {
       extend(&p.y0, &p.y1, value_of(r, 0, i));
     }
   if (p.x0 > p.x1) return;
+  p.log_x = p.x0 > 0 && p.x1 > 20 * p.x0;
   const char *x_name = study_metrics[o->objectives[x].metric].name,
              *y_name = study_metrics[o->objectives[0].metric].name;
   char *id = anas_format("plot-%s", x_name), *title = anas_format("%s against %s", y_name, x_name);

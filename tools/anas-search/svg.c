@@ -52,7 +52,8 @@ void svg_escape(struct anas_strbuf *out, const char *text) {
   }
 }
 
-static double at_x(const struct plot *p, double x) {
+static double at_x(const struct plot *p, double value) {
+  double x = p->log_x ? log10(value) : value;
   return LEFT + (x - p->x0) / (p->x1 - p->x0) * (WIDTH - LEFT - RIGHT);
 }
 
@@ -73,15 +74,29 @@ static double tick_step(double low, double high) {
   return power * (digit < 1.5 ? 1 : digit < 3.5 ? 2 : digit < 7.5 ? 5 : 10);
 }
 
-static void ticks(const struct plot *p) {
+static void tick_x(const struct plot *p, double value) {
+  double x = at_x(p, value);
+  if (x < LEFT || x > WIDTH - RIGHT) return;
+  anas_strbuf_addf(p->out, "<line class=\"grid\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>", x, TOP, x,
+                   HEIGHT - BOTTOM);
+  anas_strbuf_addf(p->out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.6g</text>\n", x, HEIGHT - BOTTOM + 16,
+                   value);
+}
+
+static void ticks_x(const struct plot *p) {
   double step = tick_step(p->x0, p->x1);
-  for (double i = ceil(p->x0 / step); i * step <= p->x1; i++) {
-    anas_strbuf_addf(p->out, "<line class=\"grid\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>", at_x(p, i * step),
-                     TOP, at_x(p, i * step), HEIGHT - BOTTOM);
-    anas_strbuf_addf(p->out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.6g</text>\n", at_x(p, i * step),
-                     HEIGHT - BOTTOM + 16, i * step + 0.0);
+  for (double i = ceil(p->x0 / step); !p->log_x && i * step <= p->x1; i++)
+    tick_x(p, i * step + 0.0); // no -0
+  for (double decade = floor(p->x0); p->log_x && decade <= p->x1; decade++) {
+    tick_x(p, pow(10, decade));
+    if (p->x1 - p->x0 > 4) continue;
+    tick_x(p, 2 * pow(10, decade));
+    tick_x(p, 5 * pow(10, decade));
   }
-  step = tick_step(p->y0, p->y1);
+}
+
+static void ticks_y(const struct plot *p) {
+  double step = tick_step(p->y0, p->y1);
   for (double i = ceil(p->y0 / step); i * step <= p->y1; i++) {
     anas_strbuf_addf(p->out, "<line class=\"grid\" x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\"/>", LEFT,
                      at_y(p, i * step), WIDTH - RIGHT, at_y(p, i * step));
@@ -91,6 +106,10 @@ static void ticks(const struct plot *p) {
 }
 
 void plot_begin(struct plot *p, const char *id, const char *title, const char *x_label, const char *y_label) {
+  if (p->log_x) {
+    p->x0 = log10(p->x0);
+    p->x1 = log10(p->x1);
+  }
   widen(&p->x0, &p->x1);
   widen(&p->y0, &p->y1);
   p->taken = anas_calloc(COLUMNS * ROWS, 1);
@@ -99,7 +118,8 @@ void plot_begin(struct plot *p, const char *id, const char *title, const char *x
   anas_strbuf_adds(p->out, "<title>");
   svg_escape(p->out, title);
   anas_strbuf_adds(p->out, "</title>\n");
-  ticks(p);
+  ticks_x(p);
+  ticks_y(p);
   anas_strbuf_addf(p->out, "<rect class=\"frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n", LEFT, TOP,
                    WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
   anas_strbuf_addf(p->out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", (WIDTH + LEFT - RIGHT) / 2, HEIGHT - 10);

@@ -14,6 +14,7 @@ void svg_escape(struct anas_strbuf *out, const char *text);
 struct plot {
   struct anas_strbuf *out;
   double x0, x1, y0, y1; // ranges of the data; become somewhat wider
+  bool log_x;            // values to the right are above 0, and their logarithms are drawn
   uint8_t *taken;        // cells of the area where a thinned point was drawn
 };
 // Opens the drawing, with a frame, ticks and labels. Values that are drawn are finite.
