@@ -29,7 +29,8 @@ static anas_status compile(MlirModule architecture, const struct anas_compile_op
   anas_status status = anas_build_train_step_with(module, &step);
   double built = anas_now();
   if (status == ANAS_OK)
-    status = anas_lower_to_kernels_with(module, &(struct anas_lower_options){.memory_limit = limit});
+    status =
+        anas_lower_to_kernels_with(module, &(struct anas_lower_options){.memory_limit = limit, .update_pieces = true});
   double lowered = anas_now();
   if (status == ANAS_OK) status = anas_compile_kernels(module, options, out_image);
   mlirModuleDestroy(module);

@@ -6,6 +6,8 @@
 // A stretch ends after UPDATE_BYTES, and its nest runs as soon as its last gradient is known and nothing reads the old
 // parameters any more: gradients then die early, and are still in a cache when they are used. So large a launch costs
 // milliseconds, beside which the microseconds of starting it do not count.
+// The length of a stretch belongs to one network. Where code is to be found again for the next one, a stretch is cut
+// into a few pieces, the lengths of which are those of every network (anas_update_piece).
 #include "passes/lower/step.h"
 
 #include <stdlib.h>
@@ -79,8 +81,44 @@ static void put_into_slab(struct anas_step *step, struct anas_nest *nest, int in
   l->buffers[storage]->offset = offset;
 }
 
-// The merged nest of instances[first..first+count), appended to the step (after the copies it needs).
-static void merge_run(struct anas_step *step, struct anas_nest *const *instances, int count) {
+// Two lengths an octave: the largest that fits, so that few pieces make up a stretch.
+int64_t anas_update_piece(int64_t elements) {
+  const int64_t least = ANAS_ALIGNMENT / (int64_t)anas_element_bytes(ANAS_F32);
+  int64_t size = least;
+  if (elements <= least) return elements;
+  while (2 * size <= elements)
+    size *= 2;
+  return size > least && size / 2 * 3 <= elements ? size / 2 * 3 : size;
+}
+
+// The computation of lead over elements [at, at + size) of whole stretches.
+static void append_piece(struct anas_step *step, const struct anas_nest *lead, const int *whole, int64_t at,
+                         int64_t size) {
+  struct anas_lowering *l = step->lowering;
+  struct anas_shape shape = {.rank = 1, .element = ANAS_F32, .dim = {size}};
+  struct anas_nest *piece = anas_lower_nest(l, lead->kind);
+  anas_nest_loop(piece, size, false);
+  for (int a = 0; a < anas_nest_num_accesses(lead); a++) {
+    bool shared = is_shared(l, lead, a);
+    int operand = whole[a];
+    if (!shared && size < anas_lower_shape(l, operand)->dim[0]) {
+      int64_t offset;
+      int storage = anas_lowering_locate(l, whole[a], &offset);
+      operand = anas_lowering_buffer(l, &shape);
+      l->buffers[operand]->alias = storage;
+      l->buffers[operand]->offset = offset + at * (int64_t)anas_element_bytes(ANAS_F32);
+    }
+    struct anas_access *access =
+        a < lead->num_in ? anas_nest_in(piece, operand) : anas_nest_out(piece, operand, ANAS_NO_FILL);
+    if (!shared) anas_access_add(access, 0, 0, 1);
+  }
+  anas_strbuf_adds(&piece->body, anas_strbuf_text(&lead->body));
+  memcpy(piece->yield, lead->yield, sizeof piece->yield);
+  piece->next_local = lead->next_local;
+}
+
+// The merged nests of instances[first..first+count), appended to the step (after the copies they need).
+static void merge_run(struct anas_step *step, struct anas_nest *const *instances, int count, bool pieces) {
   struct anas_lowering *l = step->lowering;
   const struct anas_nest *lead = instances[0];
   int64_t bytes = 0;
@@ -105,16 +143,10 @@ static void merge_run(struct anas_step *step, struct anas_nest *const *instances
     }
     operand[a] = whole;
   }
-  struct anas_nest *merged = anas_lower_nest(l, lead->kind);
-  anas_nest_loop(merged, flat.dim[0], false);
-  for (int a = 0; a < anas_nest_num_accesses(lead); a++) {
-    struct anas_access *access =
-        a < lead->num_in ? anas_nest_in(merged, operand[a]) : anas_nest_out(merged, operand[a], ANAS_NO_FILL);
-    if (!is_shared(l, lead, a)) anas_access_add(access, 0, 0, 1);
+  for (int64_t at = 0, size; at < flat.dim[0]; at += size) {
+    size = pieces ? anas_update_piece(flat.dim[0] - at) : flat.dim[0];
+    append_piece(step, lead, operand, at, size);
   }
-  anas_strbuf_adds(&merged->body, anas_strbuf_text(&lead->body));
-  memcpy(merged->yield, lead->yield, sizeof merged->yield);
-  merged->next_local = lead->next_local;
 }
 
 // The first position (number of the nest it comes before) at which an instance can run: after every other nest that
@@ -146,7 +178,7 @@ static int group_size(const struct anas_lowering *l, struct anas_nest *const *in
 
 // Merges all instances and moves the merged nests to their places. position[i]: earliest one of instances[i].
 static void merge_all(struct anas_step *step, struct anas_nest *const *instances, const int *position, int count,
-                      const bool *is_one, int64_t update_bytes) {
+                      const bool *is_one, int64_t update_bytes, bool pieces) {
   struct anas_lowering *l = step->lowering;
   int num_nests = l->num_nests, num_keys = 2 * num_nests + 2, *key = NULL;
   size_t capacity = 0;
@@ -160,7 +192,7 @@ static void merge_all(struct anas_step *step, struct anas_nest *const *instances
     for (int i = first; i < first + size; i++)
       at = position[i] > at ? position[i] : at;
     int before = l->num_nests;
-    merge_run(step, instances + first, size);
+    merge_run(step, instances + first, size, pieces);
     for (int n = before; n < l->num_nests; n++) {
       key = anas_grow(key, (size_t)n, &capacity, sizeof *key);
       key[n] = 2 * at;
@@ -177,7 +209,7 @@ static void merge_all(struct anas_step *step, struct anas_nest *const *instances
   free(key);
 }
 
-anas_status anas_step_merge_horizontal(struct anas_step *step, int64_t update_bytes) {
+anas_status anas_step_merge_horizontal(struct anas_step *step, int64_t update_bytes, bool pieces) {
   struct anas_lowering *l = step->lowering;
   int num_nests = l->num_nests, count = 0;
   bool *is_one = anas_calloc((size_t)num_nests, sizeof *is_one);
@@ -197,7 +229,7 @@ anas_status anas_step_merge_horizontal(struct anas_step *step, int64_t update_by
       instances[count++] = l->nests[n];
     }
   if (status == ANAS_OK && count)
-    merge_all(step, instances, position, count, is_one, update_bytes ? update_bytes : UPDATE_BYTES);
+    merge_all(step, instances, position, count, is_one, update_bytes ? update_bytes : UPDATE_BYTES, pieces);
   free(is_one);
   free(position);
   free(instances);

@@ -83,7 +83,9 @@ void anas_step_remove_dead(struct anas_step *step);
 void anas_step_fuse(struct anas_step *step);
 // Nests of horizontal ops over neighbouring tensors become one, which ends after update_bytes, or after a few MiB if
 // that is 0 (horizontal.c).
-anas_status anas_step_merge_horizontal(struct anas_step *step, int64_t update_bytes);
+anas_status anas_step_merge_horizontal(struct anas_step *step, int64_t update_bytes, bool pieces);
+// Length of the first piece of so many elements.
+int64_t anas_update_piece(int64_t elements);
 // Values are computed again instead of kept until at most `limit` bytes live at one time, inputs and results included,
 // or nothing more can be gained (recompute.c). Before anas_step_reuse_in_place. Counts nests in step->recomputed.
 anas_status anas_step_recompute(struct anas_step *step, const struct anas_layout *layout, int64_t limit);
@@ -118,6 +120,7 @@ bool anas_nest_writes(const struct anas_lowering *l, const struct anas_nest *nes
 // Which transformations run; tests compare steps with and without them.
 struct anas_lower_options {
   bool no_fusion, no_merging, no_reuse, no_groups;
+  bool update_pieces;         // optimizer launches of lengths that other networks have, too
   int64_t update_bytes;       // of gradients an optimizer launch takes at least; 0: a few MiB
   int64_t memory_limit;       // bytes of arena and parameters; 0: none. ANAS_NO_MEMORY if the step cannot fit
   int64_t group_bytes;        // of a buffer that nests of a group share, at least; 0: what a cache would not keep

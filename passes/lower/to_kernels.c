@@ -119,7 +119,8 @@ static anas_status lower_step(struct stage *stage, int s, const struct anas_lowe
   struct anas_step *step = &stage->step[s];
   anas_step_remove_dead(step);
   if (!options->no_fusion) anas_step_fuse(step);
-  if (!options->no_merging) ANAS_RETURN_IF_ERROR(anas_step_merge_horizontal(step, options->update_bytes));
+  if (!options->no_merging)
+    ANAS_RETURN_IF_ERROR(anas_step_merge_horizontal(step, options->update_bytes, options->update_pieces));
   if (!options->memory_limit) {
     ANAS_RETURN_IF_ERROR(finish_step(stage, s, options, true));
   } else {

@@ -100,7 +100,8 @@ static inline MlirOperation fixture_function(MlirModule module, int number) {
 static inline anas_status fixture_transform(struct anas_step *step, const struct anas_lower_options *options) {
   anas_step_remove_dead(step);
   if (!options->no_fusion) anas_step_fuse(step);
-  if (!options->no_merging) ANAS_RETURN_IF_ERROR(anas_step_merge_horizontal(step, options->update_bytes));
+  if (!options->no_merging)
+    ANAS_RETURN_IF_ERROR(anas_step_merge_horizontal(step, options->update_bytes, options->update_pieces));
   if (!options->no_reuse) anas_step_reuse_in_place(step);
   if (!options->no_groups) anas_step_group(step, options->group_bytes);
   return ANAS_OK;

@@ -158,6 +158,7 @@ static void no_live_buffer_is_overwritten(void **state) {
     struct anas_lower_options options = {.no_fusion = bits & 1,
                                          .no_merging = bits & 2,
                                          .no_reuse = bits & 4,
+                                         .update_pieces = bits & 4,
                                          .update_bytes = bits & 1 ? 256 : 0,
                                          .group_bytes = 1};
     plan_network(fixture_cnn, &options);
@@ -179,8 +180,11 @@ static void recomputed_values_are_not_overwritten(void **state) {
       struct anas_step step;
       assert_int_equal(anas_layout_read(fixture_function(module, 0), &layout), ANAS_OK);
       assert_int_equal(anas_step_read(fixture_function(module, 0), &layout, &step), ANAS_OK);
-      struct anas_lower_options options = {
-          .no_fusion = bits & 1, .no_reuse = true, .no_groups = true, .update_bytes = bits & 2 ? 256 : 0};
+      struct anas_lower_options options = {.no_fusion = bits & 1,
+                                           .no_reuse = true,
+                                           .no_groups = true,
+                                           .update_pieces = bits & 1,
+                                           .update_bytes = bits & 2 ? 256 : 0};
       assert_int_equal(fixture_transform(&step, &options), ANAS_OK);
       assert_int_equal(anas_step_find_lives(&step, &layout), ANAS_OK);
       int64_t before = step.live_bytes;

@@ -167,6 +167,26 @@ static int64_t module_int(MlirModule module, const char *name) {
       mlirOperationGetAttributeByName(mlirModuleGetOperation(module), anas_ref_text(name)));
 }
 
+// Optimizer launches of all lengths are made of pieces of few lengths.
+static void update_pieces(void **state) {
+  (void)state;
+  bool seen[1 << 16] = {0};
+  int lengths = 0, most = 0;
+  for (int64_t elements = 16; elements < 16 << 16; elements += 16) {
+    int pieces = 0;
+    for (int64_t left = elements, size; left > 0; left -= size, pieces++) {
+      size = anas_update_piece(left);
+      assert_true(size > 0 && size <= left && size % 16 == 0);
+      lengths += !seen[size / 16];
+      seen[size / 16] = true;
+    }
+    if (pieces > most) most = pieces;
+  }
+  print_message("%d lengths, at most %d pieces\n", lengths, most);
+  assert_int_equal(lengths, 16 + 15);
+  assert_true(most <= 8);
+}
+
 static void check_network(const char *architecture) {
   MlirContext context = anas_context_create(false);
   MlirModule module;
@@ -181,6 +201,7 @@ static void check_network(const char *architecture) {
     for (int bits = 0; bits < 7; bits++) {
       struct anas_lower_options options = {
           .no_fusion = bits & 1, .no_merging = bits & 2, .no_reuse = bits & 4, .group_bytes = 1};
+      options.update_pieces = bits & 1;
       if (bits >= 3) options.update_bytes = 256; // several launches of the optimizer, between other nests
       int count = run_step(module, &layout, s, &in, &options, &got);
       if (!bits) fused = count;
@@ -254,10 +275,8 @@ static void output_is_deterministic(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(convolutional_network),
-      cmocka_unit_test(dense_network),
-      cmocka_unit_test(attention_network),
-      cmocka_unit_test(output_is_deterministic),
+      cmocka_unit_test(update_pieces),     cmocka_unit_test(convolutional_network),   cmocka_unit_test(dense_network),
+      cmocka_unit_test(attention_network), cmocka_unit_test(output_is_deterministic),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
