@@ -4,15 +4,16 @@
 # step: CIFAR-10 in its order, no augmentation, no dropout, SGD with momentum 0.9, weight decay 1e-4, a constant learning
 # rate. Prints JSON, one line a network; exit code 1 if a loss differs by more than the tolerance.
 #   compare_losses.sh --data DIR [--bin DIR] [--batch N] [--steps N] [--lr X] [--tolerance X] [--pretrain N] [--draw-zeros]
-#                     [--double] [--verbose] NETWORK...
+#                     [--double] [--precision NAME] [--verbose] NETWORK...
 # DIR holds CIFAR-10's binary files; --bin: where anas-train and anas-zoo are (default: in PATH). Weights are anas's initial
 # ones; with --draw-zeros, those that start as zeros (last layers, scales of residual branches) are drawn, so that every
 # part of a network has a gradient from the first step. --pretrain N: the weights after N ordinary steps of anas-train; deep
-# networks with batch normalisation amplify every rounding in their first steps, in PyTorch as here. --double trains a third time, in PyTorch's double precision: how
-# far both are from it shows whether a difference is more than rounding that training has amplified.
+# networks with batch normalisation amplify every rounding in their first steps, in PyTorch as here. --double trains a third time, in
+# PyTorch's double precision: how far both are from it shows whether a difference is more than rounding that training has
+# amplified. --precision bf16-always: anas so, PyTorch with autocast to bf16, which rounds results, too.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-data="" batch=64 steps=50 lr=0.001 tolerance=1e-3 pretrain=0 verbose="" double="" draw=""
+data="" batch=64 steps=50 lr=0.001 tolerance=1e-3 pretrain=0 verbose="" double="" draw="" precision=f32 autocast=""
 while [ $# -gt 0 ]; do
   case $1 in
   --data) data=$2 ;;
@@ -22,6 +23,10 @@ while [ $# -gt 0 ]; do
   --lr) lr=$2 ;;
   --pretrain) pretrain=$2 ;;
   --tolerance) tolerance=$2 ;;
+  --precision)
+    precision=$2
+    [ "$2" = f32 ] || autocast=--autocast
+    ;;
   --verbose) verbose=1; shift; continue ;;
   --draw-zeros) draw=--draw-zeros; shift; continue ;;
   --double) double=--double; shift; continue ;;
@@ -30,7 +35,7 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
-[ -n "$data" ] && [ $# -gt 0 ] || { sed -n '3,15s/^# //p' "$0" >&2; exit 1; }
+[ -n "$data" ] && [ $# -gt 0 ] || { sed -n '3,14s/^# //p' "$0" >&2; exit 1; }
 . "$here/torch_settings.sh"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -52,7 +57,8 @@ for network; do
   fi
   torch_train start "$scratch/initial.safetensors" "$scratch/start.safetensors" $draw
   # shellcheck disable=SC2086
-  anas-train "$scratch/net.mlir" $common --lr "$lr" --max-steps "$steps" --weights "$scratch/start.safetensors" |
+  anas-train "$scratch/net.mlir" $common --lr "$lr" --max-steps "$steps" --precision "$precision" \
+    --weights "$scratch/start.safetensors" |
     jq -s '[.[] | select(.event == "step" or .event == "epoch") | .loss]' >"$scratch/ours"
   if [ -n "$double" ]; then # the momentum after one step is the gradient, plus the weight decay
     # shellcheck disable=SC2086
@@ -63,9 +69,9 @@ for network; do
   else
     echo null >"$scratch/gradient"
   fi
-  for precision in "" $double; do
+  for side in "$autocast" $double; do
     torch_train losses "$scratch/net.mlir" --weights "$scratch/start.safetensors" --data "$data" --batch "$batch" \
-      --steps "$steps" --lr "$lr" --limit $((batch * steps)) --validation "$batch" $precision >"$scratch/torch$precision"
+      --steps "$steps" --lr "$lr" --limit $((batch * steps)) --validation "$batch" $side >"$scratch/torch${side#--autocast}"
   done
   [ -n "$double" ] || echo null >"$scratch/torch--double"
   jq -n -c --arg network "$network" --argjson tolerance "$tolerance" --arg verbose "$verbose" \

@@ -7,8 +7,9 @@
     torch_train.py start IN.safetensors OUT.safetensors [--draw-zeros]
         the weights of IN without optimizer state; --draw-zeros: random numbers for weights that are all zeros
     torch_train.py losses NET.mlir --weights FILE --data DIR [--batch 128] [--steps 50] [--lr 0.01] [--limit N]
-                   [--validation N] [--double]
-        the loss of every step on CIFAR-10's images in their order, as one JSON array; --double: in double precision
+                   [--validation N] [--double | --autocast]
+        the loss of every step on CIFAR-10's images in their order, as one JSON array; --double: in double precision;
+        --autocast: with operands of convolutions and products in bf16
     torch_train.py gradient NET.mlir --weights FILE --data DIR --gradient FILE ...
         how far anas's gradient of the first batch (momentum of FILE) and PyTorch's are from PyTorch's in double precision:
         norm of the difference by norm of the gradient, of all weights together and of the worst tensor, as JSON
@@ -29,9 +30,11 @@ def optimizer(network, rate):
     return torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
 
 
-def step(network, sgd, images, labels):
+def step(network, sgd, images, labels, autocast=False):
     sgd.zero_grad(set_to_none=True)
-    loss = F.cross_entropy(network(images), labels)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        logits = network(images)
+    loss = F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), labels)
     loss.backward()
     sgd.step()
     return loss
@@ -91,7 +94,7 @@ def losses(args):
     sgd, result, epoch = optimizer(network, args.lr), [], len(images) // args.batch
     for i in range(args.steps):
         at = i % epoch * args.batch
-        result.append(step(network, sgd, images[at:at + args.batch], labels[at:at + args.batch]).item())
+        result.append(step(network, sgd, images[at:at + args.batch], labels[at:at + args.batch], args.autocast).item())
     print(json.dumps(result))
 
 
@@ -143,6 +146,7 @@ def main():
             p.add_argument("--weights", required=True)
             p.add_argument("--data", required=True)
             p.add_argument("--double", action="store_true")
+            p.add_argument("--autocast", action="store_true")
             p.add_argument("--steps", type=int, default=50)
             p.add_argument("--lr", type=float, default=0.01)
             p.add_argument("--limit", type=int, default=None)
