@@ -17,7 +17,7 @@ while getopts p:a: option; do
   esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || set -- cnn resnet18 resnet50 b0 vit-ti
+[ $# -gt 0 ] || set -- cnn resnet18 resnet50 b0 vit-ti/16
 ptxas=$(command -v ptxas || echo "${CUDA_HOME:-/usr/local/cuda}/bin/ptxas")
 [ -x "$ptxas" ] || {
   echo "no ptxas here: nothing is assembled"
