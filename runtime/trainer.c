@@ -12,6 +12,8 @@
 // Crop padding of the CIFAR recipe (spec 5).
 #define CROP_PAD 2
 
+#define EXPONENTIAL_END 0.012 // of the peak
+
 struct run {
   struct anas_program *program;
   const struct anas_dataset *dataset;
@@ -27,14 +29,24 @@ static void *arena_at(struct anas_program *program, struct anas_region region) {
   return (char *)anas_program_arena(program) + region.offset;
 }
 
+const char *const anas_schedule_names[] = {"cosine", "constant", "exponential", NULL};
+
+anas_status anas_schedule_parse(const char *option, const char *name, enum anas_schedule *out) {
+  for (int i = 0; anas_schedule_names[i]; i++)
+    if (!strcmp(anas_schedule_names[i], name)) {
+      *out = (enum anas_schedule)i;
+      return ANAS_OK;
+    }
+  return anas_fail(ANAS_INVALID, "%s: '%s' is none of cosine, constant and exponential", option, name);
+}
+
 static double learning_rate(const struct run *run, int64_t step /* from 0 */) {
   const struct anas_train_options *options = run->options;
   double warmup = options->warmup_epochs * (double)run->steps_per_epoch, t = (double)step;
   double rate = options->learning_rate;
-  if (options->cosine) {
-    double progress = (t - warmup) / fmax((double)run->total_steps - warmup, 1.0);
-    rate *= 0.5 * (1.0 + cos(M_PI * fmin(fmax(progress, 0.0), 1.0)));
-  }
+  double progress = fmin(fmax((t - warmup) / fmax((double)run->total_steps - warmup, 1.0), 0.0), 1.0);
+  if (options->schedule == ANAS_SCHEDULE_COSINE) rate *= 0.5 * (1.0 + cos(M_PI * progress));
+  if (options->schedule == ANAS_SCHEDULE_EXPONENTIAL) rate *= pow(EXPONENTIAL_END, progress);
   // The first step already moves: step + 1 of the warm-up is done when it is applied.
   return warmup > 0 ? rate * fmin(1.0, (t + 1.0) / warmup) : rate;
 }

@@ -12,13 +12,18 @@ struct anas_epoch_sums {
   int64_t correct, steps;
 };
 
+// How the learning rate goes on from its peak after the warm-up.
+enum anas_schedule { ANAS_SCHEDULE_COSINE, ANAS_SCHEDULE_CONSTANT, ANAS_SCHEDULE_EXPONENTIAL };
+extern const char *const anas_schedule_names[]; // "cosine", ...; ends with null
+anas_status anas_schedule_parse(const char *option, const char *name, enum anas_schedule *out);
+
 struct anas_train_options {
   int64_t epochs;
-  int64_t max_steps;    // 0: no limit
-  double learning_rate; // peak
-  double warmup_epochs; // linear from 0
-  bool cosine;          // decay to 0 by half a cosine after the warm-up; else constant
-  uint64_t seed;        // data order, augmentation, dropout
+  int64_t max_steps;           // 0: no limit
+  double learning_rate;        // peak
+  double warmup_epochs;        // linear from 0
+  enum anas_schedule schedule; // cosine: half of one, to 0; exponential: to 1.2 % of the peak
+  uint64_t seed;               // data order, augmentation, dropout
   bool augment;
   bool in_order;                     // images in the order of the data set in every epoch, not shuffled
   int64_t first_step;                // resume after this many steps

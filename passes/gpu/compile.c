@@ -172,11 +172,12 @@ anas_status anas_gpu_compile_kernels(MlirModule kernels, const struct anas_gpu_t
   return ANAS_OK;
 }
 
-anas_status anas_gpu_compile(MlirModule architecture, int64_t batch, double momentum, double weight_decay,
+anas_status anas_gpu_compile(MlirModule architecture, int64_t batch, const struct anas_optimizer *optimizer,
                              const struct anas_gpu_target *target, struct anas_device_program *out) {
   double start = anas_now();
   MlirModule module = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(architecture)));
-  anas_status status = anas_build_train_step(module, batch, momentum, weight_decay);
+  anas_status status =
+      anas_build_train_step_with(module, &(struct anas_train_step_options){.batch = batch, .optimizer = *optimizer});
   if (status == ANAS_OK) status = anas_lower_to_kernels(module);
   if (status == ANAS_OK) status = anas_gpu_compile_kernels(module, target, out);
   mlirModuleDestroy(module);

@@ -3,6 +3,7 @@
 #ifndef ANAS_PASSES_GPU_H
 #define ANAS_PASSES_GPU_H
 
+#include "passes/train/optimizer.h"
 #include "runtime/device/program.h"
 
 #include <mlir-c/IR.h>
@@ -59,7 +60,7 @@ anas_status anas_gpu_replace_kernels(MlirModule module, const struct anas_gpu_ta
 anas_status anas_gpu_compile_kernels(MlirModule kernels, const struct anas_gpu_target *target,
                                      struct anas_device_program *out);
 // From an architecture module, which is not modified.
-anas_status anas_gpu_compile(MlirModule architecture, int64_t batch, double momentum, double weight_decay,
+anas_status anas_gpu_compile(MlirModule architecture, int64_t batch, const struct anas_optimizer *optimizer,
                              const struct anas_gpu_target *target, struct anas_device_program *out);
 
 #endif

@@ -22,10 +22,8 @@ static anas_status compile(MlirModule architecture, const struct anas_compile_op
                            struct anas_program_image *out_image) {
   double start = anas_now();
   MlirModule module = mlirModuleFromOperation(mlirOperationClone(mlirModuleGetOperation(architecture)));
-  struct anas_train_step_options step = {.batch = options->batch,
-                                         .momentum = options->momentum,
-                                         .weight_decay = options->weight_decay,
-                                         .program = options->program};
+  struct anas_train_step_options step = {
+      .batch = options->batch, .optimizer = options->optimizer, .program = options->program};
   anas_status status = anas_build_train_step_with(module, &step);
   double built = anas_now();
   if (status == ANAS_OK)

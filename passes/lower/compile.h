@@ -37,7 +37,7 @@ anas_status anas_compile_report_write(const struct anas_compile_report *report, 
 
 struct anas_compile_options {
   int64_t batch;
-  double momentum, weight_decay;
+  struct anas_optimizer optimizer;
   enum anas_program_kind program;
   const char *cpu;       // LLVM processor name, null: the host
   const char *precision; // of the operands of contractions: "f32", "bf16", "bf16-always"; null: f32

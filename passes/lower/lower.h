@@ -28,11 +28,12 @@
 #define ANAS_PASSES_LOWER_H
 
 #include "dialect/kernel.h"
+#include "passes/train/optimizer.h"
 #include "runtime/support/memory.h"
 
 #include <mlir-c/IR.h>
 
-// anas-train-step: architecture module to a module with @train_step and @infer in training ops.
+// anas-train-step: architecture module to a module with @train_step and @infer in training ops. The optimizer is sgd.
 anas_status anas_build_train_step(MlirModule module, int64_t batch, double momentum, double weight_decay);
 enum anas_program_kind {
   ANAS_PROGRAM_TRAIN,
@@ -45,7 +46,7 @@ extern const char *const anas_program_kind_names[]; // "train", ...; ends with n
 
 struct anas_train_step_options {
   int64_t batch;
-  double momentum, weight_decay;
+  struct anas_optimizer optimizer;
   enum anas_program_kind program;
 };
 anas_status anas_build_train_step_with(MlirModule module, const struct anas_train_step_options *options);

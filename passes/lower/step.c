@@ -66,7 +66,7 @@ static anas_status read_tensor(MlirOperation function, int i, const char *name, 
   const char *state = text_attr(&layout->arena, function, "arg_attrs", i, "anas.state");
   t->name = name;
   t->init = text_attr(&layout->arena, function, "arg_attrs", i, "anas.init");
-  t->role = !state ? "param" : !strcmp(state, "momentum") ? "optimizer" : "state";
+  t->role = !state ? "param" : !strcmp(state, "statistic") ? "state" : "optimizer";
   t->fan_in = int_attr(function, i, "anas.fan_in");
   t->fan_out = int_attr(function, i, "anas.fan_out");
   ANAS_RETURN_IF_ERROR(anas_shape_from_type(type, &t->shape));

@@ -15,11 +15,12 @@
 
 const char *const anas_program_kind_names[] = {"train", "infer", "synflow", "codes", NULL};
 
-struct tensor { // a parameter, momentum or statistic
+struct tensor { // a parameter, a statistic, or what the optimizer remembers
   const struct anas_param *param;
   int op, index; // parameter 'index' of network op 'op'
   const char *name;
-  bool momentum;
+  const char *state; // name of a state of the optimizer, "statistic", null: a parameter
+  bool is_optimizer;
   MlirValue value, updated; // in the function being built
 };
 
@@ -31,9 +32,10 @@ struct step {
   bool training; // the forward pass is that of training
   bool gradients;
   bool is_train_step; // else @infer; it returns every tensor it takes
-  double momentum, weight_decay;
+  struct anas_optimizer optimizer;
 
-  struct tensor *tensors; // trainable parameters, their momenta in the same order, statistics
+  struct tensor *tensors; // trainable parameters, each state of the optimizer in the same order, statistics, scalars of
+                          // the optimizer
   int num_tensors, num_trainable;
   struct anas_train_op *ops; // one per network op
   MlirValue *grad;           // per value: gradient so far, null: none
@@ -80,35 +82,59 @@ static MlirAttribute tensor_attrs(MlirContext context, const struct tensor *t) {
   int count = 0;
   attrs[count++] = named(context, "anas.param", text_attr(context, t->name));
   char init[96] = "zeros";
-  if (!t->momentum) anas_init_text(&t->param->init, init);
+  if (!t->is_optimizer) anas_init_text(&t->param->init, init);
   attrs[count++] = named(context, "anas.init", text_attr(context, init));
   attrs[count++] = named(context, "anas.fan_in", int_attr(context, t->param->fan_in));
   attrs[count++] = named(context, "anas.fan_out", int_attr(context, t->param->fan_out));
-  if (t->momentum || t->param->role == ANAS_STATE)
-    attrs[count++] = named(context, "anas.state", text_attr(context, t->momentum ? "momentum" : "statistic"));
+  if (t->state) attrs[count++] = named(context, "anas.state", text_attr(context, t->state));
   return mlirDictionaryAttrGet(context, count, attrs);
 }
 
-// Trainable parameters, momenta, statistics: the order of the parameter buffer.
-static void collect_tensors(struct step *s) {
+static void add_tensor(struct step *s, struct tensor tensor) {
+  s->tensors[s->num_tensors++] = tensor;
+}
+
+// The parameters of one kind, in the order of the network. state: what the optimizer remembers of them, null: itself.
+static void add_parameters(struct step *s, enum anas_role role, bool decays, const char *state) {
   const struct anas_network *network = s->network;
-  s->tensors = anas_calloc((size_t)network->num_ops * ANAS_MAX_PARAMS * 2, sizeof *s->tensors);
-  enum { PARAMS, MOMENTA, STATISTICS, NUM_GROUPS };
-  for (int group = PARAMS; group < NUM_GROUPS; group++)
-    for (int o = 0; o < network->num_ops; o++)
-      for (int p = 0; p < network->ops[o].num_params; p++) {
-        const struct anas_param *param = &network->ops[o].param[p];
-        if ((param->role == ANAS_STATE) != (group == STATISTICS)) continue;
-        s->tensors[s->num_tensors++] = (struct tensor){
-            .param = param,
-            .op = o,
-            .index = p,
-            .momentum = group == MOMENTA,
-            .name = anas_arena_format(&s->arena, "%s/%s%s", network->ops[o].path, param->name,
-                                      group == MOMENTA ? ":momentum" : ""),
-        };
-        if (group == PARAMS) s->num_trainable++;
-      }
+  for (int o = 0; o < network->num_ops; o++)
+    for (int p = 0; p < network->ops[o].num_params; p++) {
+      const struct anas_param *param = &network->ops[o].param[p];
+      const char *path = network->ops[o].path;
+      if (param->role != role || anas_optimizer_decays(&s->optimizer, param) != decays) continue;
+      add_tensor(s, (struct tensor){.param = param,
+                                    .op = o,
+                                    .index = p,
+                                    .name = state ? anas_arena_format(&s->arena, "%s/%s:%s", path, param->name, state)
+                                                  : anas_arena_format(&s->arena, "%s/%s", path, param->name),
+                                    .state = role == ANAS_STATE ? "statistic" : state,
+                                    .is_optimizer = state});
+    }
+}
+
+// The order of the parameter buffer. Parameters that decay come first, so that those updated alike are neighbours.
+static void collect_tensors(struct step *s) {
+  static const struct anas_param scalar = {.shape = {.rank = 1, .element = ANAS_F32, .dim = {1}}, .role = ANAS_STATE};
+  enum anas_optimizer_kind kind = s->optimizer.kind;
+  int states = anas_optimizer_num_states(kind), scalars = anas_optimizer_num_scalars(kind);
+  s->tensors = anas_calloc((size_t)s->network->num_ops * ANAS_MAX_PARAMS * (size_t)(1 + states) + (size_t)scalars,
+                           sizeof *s->tensors);
+  for (int i = -1; i < states; i++) {
+    const char *state = i < 0 ? NULL : anas_optimizer_state_name(kind, i);
+    add_parameters(s, ANAS_TRAINABLE, true, state);
+    add_parameters(s, ANAS_TRAINABLE, false, state);
+    if (i < 0) s->num_trainable = s->num_tensors;
+  }
+  add_parameters(s, ANAS_STATE, true, NULL);
+  add_parameters(s, ANAS_STATE, false, NULL);
+  for (int i = 0; i < scalars; i++) {
+    const char *name = anas_optimizer_scalar_name(kind, i);
+    add_tensor(s, (struct tensor){.param = &scalar,
+                                  .op = -1,
+                                  .name = anas_arena_format(&s->arena, "optimizer/%s", name),
+                                  .state = name,
+                                  .is_optimizer = true});
+  }
 }
 
 // ---- forward
@@ -116,7 +142,7 @@ static void collect_tensors(struct step *s) {
 static anas_status run_forward(struct step *s, MlirValue image) {
   const struct anas_network *network = s->network;
   for (int i = 0; i < s->num_tensors; i++)
-    if (!s->tensors[i].momentum) s->ops[s->tensors[i].op].param[s->tensors[i].index] = s->tensors[i].value;
+    if (!s->tensors[i].is_optimizer) s->ops[s->tensors[i].op].param[s->tensors[i].index] = s->tensors[i].value;
   for (int o = 0; o < network->num_ops; o++) {
     const struct anas_network_op *from = &network->ops[o];
     struct anas_train_op *op = &s->ops[o];
@@ -183,33 +209,55 @@ static anas_status run_backward(struct step *s, MlirValue grad_logits) {
   return ANAS_OK;
 }
 
-static anas_status run_optimizer(struct step *s, MlirValue learning_rate) {
-  const struct anas_op_def *sgd = anas_op_find("sgd", 3);
-  int momentum = sgd ? anas_op_attr_index(sgd, "momentum") : -1;
-  int weight_decay = sgd ? anas_op_attr_index(sgd, "weight_decay") : -1;
-  if (momentum < 0 || weight_decay < 0)
-    return anas_fail(ANAS_INTERNAL, "the op table has no 'anas.sgd' with momentum and weight_decay");
-  struct anas_attr attrs[ANAS_MAX_ATTRS] = {0};
-  attrs[momentum] = (struct anas_attr)ANAS_FLOAT(s->momentum);
-  attrs[weight_decay] = (struct anas_attr)ANAS_FLOAT(s->weight_decay);
-  for (int i = 0; i < s->num_tensors; i++) {
-    struct tensor *t = &s->tensors[i];
-    const struct anas_train_op *op = &s->ops[t->op];
-    if (i < s->num_trainable) {
-      struct tensor *m = &s->tensors[i + s->num_trainable];
-      MlirValue grad = op->grad_param[t->index], updated[2];
-      if (mlirValueIsNull(grad)) continue; // nothing of the loss depends on it
-      struct anas_shape type = anas_train_type(grad);
-      if (!anas_shape_equal(&type, &t->param->shape))
-        return anas_fail(ANAS_INTERNAL, "the gradient of '%s' has another type than the parameter", t->name);
-      MlirValue in[] = {t->value, m->value, grad, learning_rate};
-      ANAS_RETURN_IF_ERROR(anas_train_emit(&s->train, "sgd", in, 4, attrs, updated));
-      t->updated = updated[0];
-      m->updated = updated[1];
-    } else if (!t->momentum && !mlirValueIsNull(op->new_state[t->index])) {
-      t->updated = op->new_state[t->index];
-    }
+// The gradient of trainable parameter i, null: nothing of the loss depends on it.
+static anas_status gradient_of(const struct step *s, int i, MlirValue *out) {
+  const struct tensor *t = &s->tensors[i];
+  *out = s->ops[t->op].grad_param[t->index];
+  if (mlirValueIsNull(*out)) return ANAS_OK;
+  struct anas_shape type = anas_train_type(*out);
+  if (!anas_shape_equal(&type, &t->param->shape))
+    return anas_fail(ANAS_INTERNAL, "the gradient of '%s' has another type than the parameter", t->name);
+  return ANAS_OK;
+}
+
+static anas_status update_parameters(struct step *s, struct anas_optimizer_step *step) {
+  int num_states = anas_optimizer_num_states(s->optimizer.kind);
+  for (int i = 0; i < s->num_trainable; i++) {
+    MlirValue gradient, values[1 + ANAS_OPTIMIZER_MAX_STATES];
+    ANAS_RETURN_IF_ERROR(gradient_of(s, i, &gradient));
+    if (mlirValueIsNull(gradient)) continue;
+    for (int k = 0; k <= num_states; k++)
+      values[k] = s->tensors[i + k * s->num_trainable].value;
+    bool decays = anas_optimizer_decays(&s->optimizer, s->tensors[i].param);
+    ANAS_RETURN_IF_ERROR(anas_optimizer_update(step, decays, gradient, values));
+    for (int k = 0; k <= num_states; k++)
+      s->tensors[i + k * s->num_trainable].updated = values[k];
   }
+  return ANAS_OK;
+}
+
+static anas_status run_optimizer(struct step *s, MlirValue learning_rate) {
+  struct anas_optimizer_step step = {.optimizer = &s->optimizer, .train = &s->train, .rate = learning_rate};
+  int num_scalars = anas_optimizer_num_scalars(s->optimizer.kind), count = 0;
+  struct tensor *scalars = s->tensors + s->num_tensors - num_scalars;
+  MlirValue old[ANAS_OPTIMIZER_MAX_STATES];
+  for (int i = 0; i < num_scalars; i++)
+    old[i] = scalars[i].value;
+  MlirValue *gradients = anas_calloc((size_t)s->num_trainable, sizeof *gradients);
+  anas_status status = ANAS_OK;
+  for (int i = 0; i < s->num_trainable && status == ANAS_OK; i++) {
+    status = gradient_of(s, i, &gradients[count]);
+    if (!mlirValueIsNull(gradients[count])) count++;
+  }
+  if (status == ANAS_OK) status = anas_optimizer_begin(&step, old, gradients, count);
+  free(gradients);
+  if (status == ANAS_OK) status = update_parameters(s, &step);
+  ANAS_RETURN_IF_ERROR(status);
+  for (int i = 0; i < num_scalars; i++)
+    scalars[i].updated = step.scalar[i];
+  for (struct tensor *t = s->tensors + s->num_trainable; t < scalars; t++)
+    if (!t->is_optimizer && !mlirValueIsNull(s->ops[t->op].new_state[t->index]))
+      t->updated = s->ops[t->op].new_state[t->index];
   return ANAS_OK;
 }
 
@@ -289,7 +337,7 @@ static anas_status build_body(struct step *s, MlirValue *results, MlirAttribute 
   const struct anas_shape rate_type = {.rank = 1, .element = ANAS_F32, .dim = {1}};
   const struct anas_shape seed_type = {.rank = 1, .element = ANAS_I64, .dim = {1}};
   for (int i = 0; i < s->num_tensors; i++)
-    if (s->gradients || !s->tensors[i].momentum)
+    if (s->gradients || !s->tensors[i].is_optimizer)
       s->tensors[i].value = s->tensors[i].updated =
           add_argument(s, &s->tensors[i].param->shape, tensor_attrs(s->context, &s->tensors[i]));
   MlirValue image = add_io(s, "image", &network->image), label = add_io(s, "label", &label_type), rate = {0};
@@ -307,7 +355,7 @@ static anas_status build_body(struct step *s, MlirValue *results, MlirAttribute 
   if (s->program == ANAS_PROGRAM_CODES) ANAS_RETURN_IF_ERROR(compare_codes(s, &logits));
   int count = 0;
   for (int i = 0; i < s->num_tensors && s->is_train_step; i++) {
-    if (mlirValueIsNull(s->tensors[i].value)) continue; // a momentum without training
+    if (mlirValueIsNull(s->tensors[i].value)) continue; // the optimizer's, without training
     results[count] = s->tensors[i].updated;
     result_attrs[count++] = mlirDictionaryAttrGet(s->context, 0, NULL);
   }
@@ -332,8 +380,7 @@ static anas_status build_function(MlirContext context, MlirLocation location, co
                    .gradients = is_train_step &&
                                 (options->program == ANAS_PROGRAM_TRAIN || options->program == ANAS_PROGRAM_SYNFLOW),
                    .is_train_step = is_train_step,
-                   .momentum = options->momentum,
-                   .weight_decay = options->weight_decay};
+                   .optimizer = options->optimizer};
   collect_tensors(&s);
   size_t most = (size_t)s.num_tensors + 4;
   s.ops = anas_calloc((size_t)network->num_ops, sizeof *s.ops);
@@ -386,7 +433,8 @@ static void replace_functions(MlirModule module, const struct anas_network *netw
 
 anas_status anas_build_train_step(MlirModule module, int64_t batch, double momentum, double weight_decay) {
   return anas_build_train_step_with(
-      module, &(struct anas_train_step_options){.batch = batch, .momentum = momentum, .weight_decay = weight_decay});
+      module, &(struct anas_train_step_options){.batch = batch,
+                                                .optimizer = {.momentum = momentum, .weight_decay = weight_decay}});
 }
 
 anas_status anas_build_train_step_with(MlirModule module, const struct anas_train_step_options *options) {
@@ -415,9 +463,8 @@ anas_status anas_build_train_step_with(MlirModule module, const struct anas_trai
 }
 
 static anas_status run(MlirModule module, const struct anas_pass_options *options) {
-  const char *optimizer = anas_option_string(options, "optimizer");
-  if (strcmp(optimizer, "sgd") != 0)
-    return anas_fail(ANAS_UNSUPPORTED, "unknown optimizer '%s'; there is sgd", optimizer);
+  enum anas_optimizer_kind optimizer;
+  ANAS_RETURN_IF_ERROR(anas_optimizer_parse(anas_option_string(options, "optimizer"), &optimizer));
   const char *program = anas_option_string(options, "program");
   int kind = 0;
   while (anas_program_kind_names[kind] && strcmp(anas_program_kind_names[kind], program))
@@ -425,17 +472,27 @@ static anas_status run(MlirModule module, const struct anas_pass_options *option
   if (!anas_program_kind_names[kind])
     return anas_fail(ANAS_UNSUPPORTED, "unknown program '%s'; there are train, infer, synflow and codes", program);
   struct anas_train_step_options step = {.batch = anas_option_int(options, "batch"),
-                                         .momentum = anas_option_float(options, "momentum"),
-                                         .weight_decay = anas_option_float(options, "weight-decay"),
+                                         .optimizer = {.kind = optimizer,
+                                                       .momentum = anas_option_float(options, "momentum"),
+                                                       .beta1 = anas_option_float(options, "beta1"),
+                                                       .beta2 = anas_option_float(options, "beta2"),
+                                                       .epsilon = anas_option_float(options, "epsilon"),
+                                                       .weight_decay = anas_option_float(options, "weight-decay"),
+                                                       .clip_norm = anas_option_float(options, "clip-norm")},
                                          .program = (enum anas_program_kind)kind};
+  ANAS_RETURN_IF_ERROR(anas_optimizer_resolve(&step.optimizer));
   return anas_build_train_step_with(module, &step);
 }
 
 static const struct anas_pass_option step_options[] = {
     {"batch", ANAS_OPTION_INT, "128", "examples in a step"},
-    {"optimizer", ANAS_OPTION_STRING, "sgd", "sgd: with momentum and weight decay"},
-    {"momentum", ANAS_OPTION_FLOAT, "0.9", "momentum of the optimizer"},
-    {"weight-decay", ANAS_OPTION_FLOAT, "1e-4", "L2 penalty of the optimizer"},
+    {"optimizer", ANAS_OPTION_STRING, "sgd", "sgd, adam or rmsprop"},
+    {"momentum", ANAS_OPTION_FLOAT, "-1", "sgd; -1, here and below: the usual constant of the optimizer"},
+    {"beta1", ANAS_OPTION_FLOAT, "-1", "share of the old mean of the gradient: adam"},
+    {"beta2", ANAS_OPTION_FLOAT, "-1", "share of the old mean square of the gradient: adam, rmsprop"},
+    {"epsilon", ANAS_OPTION_FLOAT, "-1", "added to the root mean square (adam) or the mean square (rmsprop)"},
+    {"weight-decay", ANAS_OPTION_FLOAT, "-1", "sgd: L2 penalty; adam (kernels), rmsprop: decoupled"},
+    {"clip-norm", ANAS_OPTION_FLOAT, "0", "most that the norm of all gradients together may have; 0: no limit"},
     {"program", ANAS_OPTION_STRING, "train",
      "train; infer: @train_step is inference, too; synflow, codes: for measures of untrained networks"},
     {0},

@@ -117,13 +117,22 @@ jq -e "$check_report and .cache_hits == 0" "$scratch/report.json" >/dev/null ||
 expect_error "not with --no-cache" train --tune --no-cache
 expect_error "cannot create" train --compile-report="$scratch/no/such/place.json"
 
-# Stopped after two epochs and resumed: the same end as in one go. (A cosine would depend on the steps asked for.)
+# Stopped after two epochs and resumed: the same end as in one go, whatever the optimizer remembers. (A cosine would
+# depend on the steps asked for.)
 w=$scratch/w.safetensors
-train --epochs 4 --schedule constant --json >"$scratch/whole.json"
-train --epochs 4 --schedule constant --max-steps 40 --save "$w" --json >/dev/null
-train --epochs 4 --schedule constant --save "$w" --resume --json >"$scratch/rest.json"
-losses "$scratch/whole.json" | tail -n 40 >"$scratch/whole.losses"
-losses "$scratch/rest.json" | cmp - "$scratch/whole.losses" || fail "a resumed run ends elsewhere"
+for optimizer in "--optimizer adam --lr 0.002 --clip-norm 1" "--optimizer rmsprop --lr 0.002" "--optimizer sgd"; do
+  rm -f "$w"
+  train $optimizer --epochs 4 --schedule constant --json >"$scratch/whole.json"
+  train $optimizer --epochs 4 --schedule constant --max-steps 40 --save "$w" --json >/dev/null
+  train $optimizer --epochs 4 --schedule constant --save "$w" --resume --json >"$scratch/rest.json"
+  losses "$scratch/whole.json" | tail -n 40 >"$scratch/whole.losses"
+  losses "$scratch/rest.json" | cmp - "$scratch/whole.losses" || fail "$optimizer: a resumed run ends elsewhere"
+  jq -r 'select(.step) | .loss' "$scratch/whole.json" | awk 'NR == 1 { first = $1 } { last = $1 } END { exit last >= 0.9 * first }' ||
+    fail "$optimizer does not learn"
+done
+expect_error "the optimizer adam has no momentum" train --optimizer adam --momentum 0.5
+expect_error "did you mean 'adam'" train --optimizer adm
+expect_error "constant" train --schedule linear
 
 # Evaluation of the saved weights gives the accuracy the run reported.
 train --eval-only --weights "$w" --json | tail -n 1 | jq .val_accuracy >"$scratch/eval"

@@ -91,7 +91,7 @@ static anas_status all_finite(const float *values, size_t count, const char *wha
 
 static anas_status train_step(const struct walk *walk, MlirModule module) {
   struct anas_compile_options compile = {
-      .batch = walk->batch, .momentum = 0.9, .weight_decay = 1e-4, .threads = anas_team_size()};
+      .batch = walk->batch, .optimizer = {.momentum = 0.9, .weight_decay = 1e-4}, .threads = anas_team_size()};
   struct anas_program_image image = {0};
   ANAS_RETURN_IF_ERROR(anas_compile(module, &compile, &image));
   struct anas_program *program;

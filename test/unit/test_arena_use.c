@@ -27,7 +27,7 @@ static struct anas_program *load(const char *name) {
   assert_int_equal(anas_zoo_build(name, 32, 32, 3, 10, &model), ANAS_OK);
   assert_int_equal(anas_model_export(model, context, &module), ANAS_OK);
   anas_model_destroy(model);
-  struct anas_compile_options options = {.batch = BATCH, .momentum = 0.9, .weight_decay = 1e-4};
+  struct anas_compile_options options = {.batch = BATCH, .optimizer = {.momentum = 0.9, .weight_decay = 1e-4}};
   struct anas_program_image image;
   struct anas_program *program;
   if (anas_compile(module, &options, &image) != ANAS_OK) fail_msg("%s", anas_error_message());

@@ -79,7 +79,7 @@ static void take_gradient(struct anas_program *program, struct run *run) {
 static struct run train(MlirModule module, const char *precision, int threads, int *out_bf16) {
   struct anas_compile_report report = {0};
   struct anas_compile_options options = {
-      .batch = BATCH, .momentum = 0.9, .precision = precision, .cache = cache, .report = &report};
+      .batch = BATCH, .optimizer = {.momentum = 0.9}, .precision = precision, .cache = cache, .report = &report};
   struct anas_program_image image;
   struct anas_program *program;
   struct run run = {0};

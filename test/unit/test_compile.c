@@ -45,9 +45,9 @@ static void expect_ok(anas_status status) {
   assert_int_equal(status, ANAS_OK);
 }
 
-static struct trace train(MlirModule module, bool reference) {
+static struct trace train(MlirModule module, const struct anas_optimizer *optimizer, float rate, bool reference) {
   struct anas_compile_options options = {
-      .batch = BATCH, .momentum = 0.9, .weight_decay = 1e-4, .reference = reference, .no_cache = true, .threads = 2};
+      .batch = BATCH, .optimizer = *optimizer, .reference = reference, .no_cache = true, .threads = 2};
   struct anas_program_image image;
   expect_ok(anas_compile(module, &options, &image));
   struct anas_program *program;
@@ -61,7 +61,7 @@ static struct trace train(MlirModule module, bool reference) {
   expect_ok(anas_init_params(info, 7, anas_program_params(program)));
 
   char *arena = anas_program_arena(program);
-  float *pixels = (float *)(arena + info->image.offset), rate = 0.02f;
+  float *pixels = (float *)(arena + info->image.offset);
   int32_t *labels = (int32_t *)(arena + info->label.offset);
   struct trace trace;
   struct anas_rng rng = anas_rng_make(11);
@@ -85,14 +85,13 @@ static struct trace train(MlirModule module, bool reference) {
   return trace;
 }
 
-static void test_tuned_equals_reference(void **state) {
-  (void)state;
+static void tuned_equals_reference(const struct anas_optimizer *optimizer, float rate) {
   MlirContext context = anas_context_create(false);
   MlirModule module;
   expect_ok(anas_parse(context, network, strlen(network), "network", &module));
   struct anas_strbuf before = {0}, after = {0};
   anas_operation_text(mlirModuleGetOperation(module), &before);
-  struct trace reference = train(module, true), tuned = train(module, false);
+  struct trace reference = train(module, optimizer, rate, true), tuned = train(module, optimizer, rate, false);
   anas_operation_text(mlirModuleGetOperation(module), &after);
   assert_string_equal(before.data, after.data); // not modified
   // Sums are taken in another order, and training amplifies the difference a little.
@@ -102,13 +101,79 @@ static void test_tuned_equals_reference(void **state) {
     assert_true(fabsf(tuned.logits[i] - reference.logits[i]) <= 1e-3f);
   assert_true(fabsf(tuned.loss[0] - logf(CLASSES)) < 1.5f);
   assert_true(tuned.loss[STEPS - 1] < 0.9f * tuned.loss[0]);
-  struct trace again = train(module, false);
+  struct trace again = train(module, optimizer, rate, false);
   assert_memory_equal(&again, &tuned, sizeof again); // same seed, same numbers
+  int team = anas_team_size();
   anas_team_set_size(1);
-  struct trace serial = train(module, false);
+  struct trace serial = train(module, optimizer, rate, false);
   assert_memory_equal(&serial, &tuned, sizeof serial); // and on any number of threads
+  anas_team_set_size(team);
   anas_strbuf_deinit(&before);
   anas_strbuf_deinit(&after);
+  mlirModuleDestroy(module);
+  mlirContextDestroy(context);
+  anas_team_shutdown();
+}
+
+static void test_tuned_equals_reference(void **state) {
+  (void)state;
+  static const struct {
+    struct anas_optimizer optimizer;
+    float rate;
+  } cases[] = {
+      {{.momentum = 0.9, .weight_decay = 1e-4}, 0.02f},
+      {{.kind = ANAS_ADAM, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.1, .clip_norm = 0.5},
+       0.004f},
+      {{.kind = ANAS_RMSPROP, .beta2 = 0.9, .epsilon = 1e-3, .weight_decay = 1e-3}, 0.003f},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    tuned_equals_reference(&cases[i].optimizer, cases[i].rate);
+}
+
+// A step of plain descent moves all parameters together by rate * norm of the gradient, clipped: by rate * clip norm.
+static double moved_by_a_step(MlirModule module, double clip_norm) {
+  struct anas_compile_options options = {
+      .batch = BATCH, .optimizer = {.clip_norm = clip_norm}, .no_cache = true, .threads = 2};
+  struct anas_program_image image;
+  struct anas_program *program;
+  expect_ok(anas_compile(module, &options, &image));
+  expect_ok(anas_program_load(&image, &program));
+  const struct anas_program_image *info = anas_program_info(program);
+  char *arena = anas_program_arena(program), *params = anas_program_params(program);
+  float rate = 0.5f, *pixels = (float *)(arena + info->image.offset);
+  expect_ok(anas_init_params(info, 7, params));
+  char *before = anas_alloc(info->params_bytes);
+  memcpy(before, params, info->params_bytes);
+  struct anas_rng rng = anas_rng_make(11);
+  for (size_t i = 0; i < info->image.bytes / sizeof(float); i++)
+    pixels[i] = (float)anas_rng_normal(&rng);
+  for (int i = 0; i < BATCH; i++)
+    ((int32_t *)(arena + info->label.offset))[i] = i % CLASSES;
+  memcpy(arena + info->learning_rate.offset, &rate, sizeof rate);
+  memset(arena + info->seed.offset, 0, info->seed.bytes);
+  anas_program_train_step(program);
+  double squares = 0;
+  for (int t = 0; t < info->num_tensors; t++) {
+    if (info->tensors[t].role != ANAS_TENSOR_PARAM) continue;
+    const float *old = (const float *)(before + info->tensors[t].offset);
+    const float *new = (const float *)(params + info->tensors[t].offset);
+    for (size_t i = 0; i < info->tensors[t].count; i++)
+      squares += ((double)new[i] - old[i]) * ((double)new[i] - old[i]);
+  }
+  free(before);
+  anas_program_destroy(program);
+  return sqrt(squares) / rate;
+}
+
+static void test_clip_norm(void **state) {
+  (void)state;
+  MlirContext context = anas_context_create(false);
+  MlirModule module;
+  expect_ok(anas_parse(context, network, strlen(network), "network", &module));
+  double norm = moved_by_a_step(module, 0);
+  assert_true(norm > 0.1);
+  assert_true(fabs(moved_by_a_step(module, norm * 2) / norm - 1) < 1e-6);
+  assert_true(fabs(moved_by_a_step(module, norm / 4) / (norm / 4) - 1) < 1e-5);
   mlirModuleDestroy(module);
   mlirContextDestroy(context);
   anas_team_shutdown();
@@ -197,8 +262,11 @@ static void code_of_small_groups_stays_small(void **state) {
   MlirModule module;
   expect_ok(anas_parse(context, text, strlen(text), "groups", &module));
   struct anas_compile_report report = {0};
-  struct anas_compile_options options = {
-      .batch = 32, .momentum = 0.9, .weight_decay = 1e-4, .no_cache = true, .threads = 1, .report = &report};
+  struct anas_compile_options options = {.batch = 32,
+                                         .optimizer = {.momentum = 0.9, .weight_decay = 1e-4},
+                                         .no_cache = true,
+                                         .threads = 1,
+                                         .report = &report};
   struct anas_program_image image;
   expect_ok(anas_compile(module, &options, &image));
   assert_true(report.num_kernels > 4);
@@ -214,6 +282,7 @@ static void code_of_small_groups_stays_small(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_tuned_equals_reference),
+      cmocka_unit_test(test_clip_norm),
       cmocka_unit_test(test_infer_only),
       cmocka_unit_test(code_of_small_groups_stays_small),
       cmocka_unit_test(test_error_leaves_nothing),

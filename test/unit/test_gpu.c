@@ -23,7 +23,8 @@ static void compile_text(const char *text, int64_t batch, const char *chip, cons
   struct anas_gpu_target target;
   assert_int_equal(anas_gpu_target_init(chip, precision, &target), ANAS_OK);
   assert_int_equal(anas_parse(context, text, strlen(text), "test", &module), ANAS_OK);
-  if (anas_gpu_compile(module, batch, 0.9, 1e-4, &target, out)) fail_msg("%s", anas_error_message());
+  if (anas_gpu_compile(module, batch, &(struct anas_optimizer){.momentum = 0.9, .weight_decay = 1e-4}, &target, out))
+    fail_msg("%s", anas_error_message());
   mlirModuleDestroy(module);
   mlirContextDestroy(context);
 }

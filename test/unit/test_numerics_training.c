@@ -12,6 +12,7 @@
 #include "test/unit/nest_interpreter.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TOLERANCE 1e-6 // bodies hold constants in f32 precision
@@ -198,6 +199,126 @@ static void sgd_steps(void **state) {
   finish(&e);
 }
 
+enum { N = 3 };
+
+static void set_float(struct anas_op *op, const char *name, double value) {
+  op->attr[anas_op_attr_index(op->def, name)] = (struct anas_attr)ANAS_FLOAT(value);
+}
+
+static void set_operands(struct anas_op *op, int vectors, int scalars) {
+  op->num_operands = vectors + scalars;
+  for (int i = 0; i < op->num_operands; i++)
+    op->operand[i] = (struct anas_shape){.rank = 1, .element = ANAS_F32, .dim = {i < vectors ? N : 1}};
+}
+
+// Twenty steps by the paper, with the powers of the betas: weights of the means come from mean_weight. factor: of the
+// gradient, 1 leaves the operand out.
+static void adam_steps(double factor) {
+  const double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, decay = 0.1, rate[] = {0.01}, scale[] = {factor};
+  double param[N] = {1, -2, 3}, first[N] = {0}, second[N] = {0}, weight[2] = {0};
+  double want[N] = {1, -2, 3}, m[N] = {0}, v[N] = {0};
+  for (int step = 1; step <= 20; step++) {
+    const double gradient[N] = {sin(step), 1e-3 * cos(step), step % 2 ? 0 : -5};
+    for (int k = 0; k < 2; k++) {
+      struct anas_op op = op_named("mean_weight");
+      set_float(&op, "beta", k ? beta2 : beta1);
+      set_operands(&op, 0, 1);
+      struct execution e;
+      execute(&op, (const double *[]){&weight[k]}, &e);
+      weight[k] = result_of(&e, 0, 0).f;
+      assert_true(fabs(weight[k] / (1 - pow(k ? beta2 : beta1, step)) - 1) < 1e-6);
+      finish(&e);
+    }
+    struct anas_op op = op_named("adam");
+    set_float(&op, "beta2", beta2);
+    set_float(&op, "weight_decay", decay);
+    set_operands(&op, 4, factor == 1 ? 3 : 4);
+    struct execution e;
+    execute(&op, (const double *[]){param, first, second, gradient, rate, &weight[0], &weight[1], scale}, &e);
+    for (int i = 0; i < N; i++) {
+      double g = factor * gradient[i];
+      m[i] = beta1 * m[i] + (1 - beta1) * g;
+      v[i] = beta2 * v[i] + (1 - beta2) * g * g;
+      double mean = m[i] / (1 - pow(beta1, step)), square = v[i] / (1 - pow(beta2, step));
+      want[i] -= rate[0] * (mean / (sqrt(square) + epsilon) + decay * want[i]);
+      param[i] = result_of(&e, 0, i).f;
+      first[i] = result_of(&e, 1, i).f;
+      second[i] = result_of(&e, 2, i).f;
+      assert_close(param[i], want[i]);
+      assert_close(first[i], m[i]);
+      assert_close(second[i], v[i]);
+    }
+    finish(&e);
+  }
+}
+
+static void adam_by_the_paper(void **state) {
+  (void)state;
+  adam_steps(1);
+}
+
+static void adam_of_clipped_gradients(void **state) {
+  (void)state;
+  adam_steps(0.25);
+}
+
+static void rmsprop_step(void **state) {
+  (void)state;
+  const double param[N] = {1, -2, 3}, second[N] = {0.5, 0.25, 0}, gradient[N] = {0.125, -4, 2}, rate[] = {0.5};
+  const double factor[] = {0.5};
+  for (int clipped = 0; clipped < 2; clipped++) {
+    struct anas_op op = op_named("rmsprop");
+    set_float(&op, "epsilon", 1e-3);
+    set_float(&op, "weight_decay", 0.0625);
+    set_operands(&op, 3, 1 + clipped);
+    struct execution e;
+    execute(&op, (const double *[]){param, second, gradient, rate, factor}, &e);
+    for (int i = 0; i < N; i++) {
+      double g = gradient[i] * (clipped ? factor[0] : 1), v = 0.9 * second[i] + 0.1 * g * g;
+      assert_close(result_of(&e, 1, i).f, v);
+      assert_close(result_of(&e, 0, i).f, param[i] - rate[0] * (g / sqrt(v + 1e-3) + 0.0625 * param[i]));
+    }
+    finish(&e);
+  }
+}
+
+// By long sums in one nest, in two, and of a vector.
+static void squared_norms(void **state) {
+  (void)state;
+  static const struct anas_shape shapes[] = {{.rank = 1, .element = ANAS_F32, .dim = {37}},
+                                             {.rank = 2, .element = ANAS_F32, .dim = {5, 7}},
+                                             {.rank = 4, .element = ANAS_F32, .dim = {3, 3, 65, 18}}};
+  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+    struct anas_op op = op_named("squared_norm");
+    op.operand[0] = shapes[s];
+    int64_t count = anas_shape_elements(&shapes[s]);
+    double *values = anas_calloc((size_t)count, sizeof *values), want = 0;
+    for (int64_t i = 0; i < count; i++) {
+      values[i] = sin((double)i);
+      want += values[i] * values[i];
+    }
+    struct execution e;
+    execute(&op, (const double *[]){values}, &e);
+    assert_close(result_of(&e, 0, 0).f, want);
+    finish(&e);
+    free(values);
+  }
+}
+
+static void clip_factors(void **state) {
+  (void)state;
+  const double squares[] = {0, 1, 4, 6.25, 1e20}, want[] = {1, 1, 1, 0.8, 2e-10};
+  for (int i = 0; i < 5; i++) {
+    struct anas_op op = op_named("clip_factor");
+    set_float(&op, "norm", 2);
+    set_operands(&op, 0, 1);
+    struct execution e;
+    execute(&op, (const double *[]){&squares[i]}, &e);
+    assert_true(fabs(result_of(&e, 0, 0).f / want[i] - 1) < 1e-6);
+    finish(&e);
+  }
+}
+
 int main(void) {
   context = anas_context_create(false);
   const struct CMUnitTest tests[] = {
@@ -205,6 +326,11 @@ int main(void) {
       cmocka_unit_test(cross_entropy),
       cmocka_unit_test(cross_entropy_of_large_logits),
       cmocka_unit_test(sgd_steps),
+      cmocka_unit_test(adam_by_the_paper),
+      cmocka_unit_test(adam_of_clipped_gradients),
+      cmocka_unit_test(rmsprop_step),
+      cmocka_unit_test(squared_norms),
+      cmocka_unit_test(clip_factors),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   mlirContextDestroy(context);

@@ -62,7 +62,7 @@ static double predicted(const char *network, int64_t batch, int threads) {
   MlirModule module;
   assert_int_equal(anas_zoo_build(network, 28, 28, 1, 10, &model), ANAS_OK);
   assert_int_equal(anas_model_export(model, context, &module), ANAS_OK);
-  struct anas_compile_options options = {.batch = batch, .momentum = 0.9};
+  struct anas_compile_options options = {.batch = batch, .optimizer = {.momentum = 0.9}};
   struct anas_program_image image;
   assert_int_equal(anas_compile(module, &options, &image), ANAS_OK);
   double one = anas_predict_speedup(&image, 1), many = anas_predict_speedup(&image, threads);

@@ -180,7 +180,7 @@ static void train(struct anas_program *program, double *losses) {
 
 static void train_on_cpu(MlirModule module, double *losses) {
   struct anas_compile_options options = {
-      .batch = FIXTURE_BATCH, .momentum = 0.9, .weight_decay = 1e-4, .no_cache = true, .threads = 1};
+      .batch = FIXTURE_BATCH, .optimizer = {.momentum = 0.9, .weight_decay = 1e-4}, .no_cache = true, .threads = 1};
   struct anas_program_image image;
   struct anas_program *program;
   CHECK(anas_compile(module, &options, &image));
@@ -195,7 +195,8 @@ static void train_on_device(MlirModule module, const char *precision, double *lo
   struct anas_device *device;
   struct anas_program *program;
   CHECK(anas_gpu_target_init(NULL, precision, &target));
-  CHECK(anas_gpu_compile(module, FIXTURE_BATCH, 0.9, 1e-4, &target, &code));
+  CHECK(anas_gpu_compile(module, FIXTURE_BATCH, &(struct anas_optimizer){.momentum = 0.9, .weight_decay = 1e-4},
+                         &target, &code));
   CHECK(anas_device_open("ptxsim", 0, &device));
   CHECK(anas_device_program_load(&code, device, &program));
   train(program, losses);

@@ -26,7 +26,8 @@ static anas_status build(const char *name, int64_t limit, struct anas_program_im
   assert_int_equal(anas_zoo_build(name, 32, 32, 3, 10, &model), ANAS_OK);
   assert_int_equal(anas_model_export(model, context, &module), ANAS_OK);
   anas_model_destroy(model);
-  struct anas_compile_options options = {.batch = BATCH, .momentum = 0.9, .weight_decay = 1e-4, .memory_limit = limit};
+  struct anas_compile_options options = {
+      .batch = BATCH, .optimizer = {.momentum = 0.9, .weight_decay = 1e-4}, .memory_limit = limit};
   anas_status status = anas_compile(module, &options, out);
   mlirModuleDestroy(module);
   mlirContextDestroy(context);

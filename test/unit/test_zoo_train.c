@@ -120,7 +120,7 @@ static void networks_train(void **state) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     MlirContext context = anas_context_create(false);
     MlirModule module = build(context, cases[i].name, cases[i].side);
-    struct anas_compile_options options = {.batch = BATCH, .momentum = MOMENTUM, .cache = cache};
+    struct anas_compile_options options = {.batch = BATCH, .optimizer = {.momentum = MOMENTUM}, .cache = cache};
     struct anas_program_image image;
     struct anas_program *program;
     expect_ok(anas_compile(module, &options, &image));

@@ -237,8 +237,7 @@ anas_status options_parse(int argc, char **argv, struct options *out, bool *out_
 struct anas_compile_options options_compile(const struct options *options) {
   return (struct anas_compile_options){
       .batch = options->batch,
-      .momentum = 0.9,
-      .weight_decay = 1e-4,
+      .optimizer = {.momentum = 0.9, .weight_decay = 1e-4},
       .cpu = options->cpu,
       .precision = options->precision,
       .no_cache = options->no_cache,

@@ -25,10 +25,7 @@ static const char help[] =
     "  --ptx DIR           also write each kernel function's PTX to DIR/SYMBOL.ptx\n"
     "\n"
     "STEP:\n"
-    "  --batch N           images a step (default 128)\n"
-    "  --momentum X        SGD momentum (default 0.9)\n"
-    "  --weight-decay X    (default 1e-4)\n"
-    "\n"
+    "  --batch N           images a step (default 128)\n" ANAS_OPTIMIZER_HELP "\n"
     "GPU:\n"
     "  --chip NAME         sm_80, sm_86, sm_89, sm_90 (default) or sm_100\n"
     "  --precision NAME    f32 (default), tf32 or bf16: contractions on tensor cores\n"
@@ -42,7 +39,7 @@ static const char help[] =
 struct settings {
   const char *model, *to, *output, *ptx, *chip, *precision;
   int64_t batch;
-  double momentum, weight_decay;
+  struct anas_optimizer optimizer;
 };
 
 static anas_status write_ptx(const struct anas_device_program *program, const char *directory) {
@@ -62,7 +59,7 @@ static anas_status write_ptx(const struct anas_device_program *program, const ch
 static anas_status compile(MlirModule module, const struct settings *settings, struct anas_device_program *out) {
   struct anas_gpu_target target;
   ANAS_RETURN_IF_ERROR(anas_gpu_target_init(settings->chip, settings->precision, &target));
-  return anas_gpu_compile(module, settings->batch, settings->momentum, settings->weight_decay, &target, out);
+  return anas_gpu_compile(module, settings->batch, &settings->optimizer, &target, out);
 }
 
 static anas_status export(const struct settings *settings) {
@@ -88,13 +85,18 @@ static anas_status export(const struct settings *settings) {
   return status;
 }
 
-enum { TO = 256, PTX, BATCH, MOMENTUM, WEIGHT_DECAY, CHIP, PRECISION, HELP, VERSION };
+enum { TO = 256, PTX, BATCH, OPTIMIZER, CHIP, PRECISION, HELP, VERSION };
 static const struct option flags[] = {
     {"to", required_argument, NULL, TO},
     {"ptx", required_argument, NULL, PTX},
     {"batch", required_argument, NULL, BATCH},
-    {"momentum", required_argument, NULL, MOMENTUM},
-    {"weight-decay", required_argument, NULL, WEIGHT_DECAY},
+    {"optimizer", required_argument, NULL, OPTIMIZER},
+    {"momentum", required_argument, NULL, OPTIMIZER},
+    {"beta1", required_argument, NULL, OPTIMIZER},
+    {"beta2", required_argument, NULL, OPTIMIZER},
+    {"epsilon", required_argument, NULL, OPTIMIZER},
+    {"weight-decay", required_argument, NULL, OPTIMIZER},
+    {"clip-norm", required_argument, NULL, OPTIMIZER},
     {"chip", required_argument, NULL, CHIP},
     {"precision", required_argument, NULL, PRECISION},
     {"help", no_argument, NULL, HELP},
@@ -102,14 +104,14 @@ static const struct option flags[] = {
     {NULL, 0, NULL, 0},
 };
 
-static anas_status parse_flag(int flag, const char *text, struct settings *s) {
+// index: of the flag, in flags.
+static anas_status parse_flag(int flag, int index, const char *text, struct settings *s) {
   switch (flag) {
   case 'o': s->output = text; return ANAS_OK;
   case TO: s->to = text; return ANAS_OK;
   case PTX: s->ptx = text; return ANAS_OK;
   case BATCH: return anas_parse_int("--batch", text, 1, 65536, &s->batch);
-  case MOMENTUM: return anas_parse_double("--momentum", text, 0, 1, &s->momentum);
-  case WEIGHT_DECAY: return anas_parse_double("--weight-decay", text, 0, 1, &s->weight_decay);
+  case OPTIMIZER: return anas_optimizer_set(&s->optimizer, flags[index].name, text);
   case CHIP: s->chip = text; return ANAS_OK;
   case PRECISION: s->precision = text; return ANAS_OK;
   default: return anas_fail(ANAS_INVALID, "see anas-export --help");
@@ -117,13 +119,13 @@ static anas_status parse_flag(int flag, const char *text, struct settings *s) {
 }
 
 static anas_status parse(int argc, char **argv, struct settings *s, bool *out_exit) {
-  for (int flag; (flag = getopt_long(argc, argv, "o:", flags, NULL)) != -1;) {
+  for (int flag, index = 0; (flag = getopt_long(argc, argv, "o:", flags, &index)) != -1;) {
     if (flag == HELP || flag == VERSION) {
       fputs(flag == HELP ? help : "anas-export " ANAS_VERSION "\n", stdout);
       *out_exit = true;
       return ANAS_OK;
     }
-    ANAS_RETURN_IF_ERROR(parse_flag(flag, optarg, s));
+    ANAS_RETURN_IF_ERROR(parse_flag(flag, index, optarg, s));
   }
   if (optind < argc) s->model = argv[optind++];
   if (optind < argc) return anas_fail(ANAS_INVALID, "unexpected argument '%s'", argv[optind]);
@@ -132,11 +134,11 @@ static anas_status parse(int argc, char **argv, struct settings *s, bool *out_ex
   if (strcmp(s->to, "cuda-bundle") != 0)
     return anas_fail(ANAS_UNSUPPORTED, "--to: '%s' is not a format this version writes; known is cuda-bundle", s->to);
   if (!s->output) return anas_fail(ANAS_INVALID, "-o FILE is required");
-  return ANAS_OK;
+  return anas_optimizer_resolve(&s->optimizer);
 }
 
 int main(int argc, char **argv) {
-  struct settings settings = {.batch = 128, .momentum = 0.9, .weight_decay = 1e-4};
+  struct settings settings = {.batch = 128, .optimizer = anas_optimizer_unset()};
   bool done = false;
   anas_status status = parse(argc, argv, &settings, &done);
   if (status == ANAS_OK && !done) status = export(&settings);

@@ -32,7 +32,7 @@ static const char help[] =
     "  --no-augment        no random crops and flips\n"
     "\n"
     "TRAINING:\n"
-    "  --epochs N, --max-steps N, --lr X, --warmup X, --schedule cosine|constant, --seed N as in anas-train\n"
+    "  --epochs N, --max-steps N, --lr X, --warmup X, --schedule NAME, --seed N as in anas-train\n"
     "  --dump FILE         write the tensors after the last step (safetensors)\n"
     "\n"
     "MEASURING:\n"
@@ -233,11 +233,7 @@ static anas_status parse_flag(int flag, const char *text, struct settings *s) {
   case MAX_STEPS: return anas_parse_int("--max-steps", text, 1, INT64_MAX, &s->train.max_steps);
   case LR: return anas_parse_double("--lr", text, 0, 1e6, &s->train.learning_rate);
   case WARMUP: return anas_parse_double("--warmup", text, 0, 1e6, &s->train.warmup_epochs);
-  case SCHEDULE:
-    s->train.cosine = !strcmp(text, "cosine");
-    return s->train.cosine || !strcmp(text, "constant")
-               ? ANAS_OK
-               : anas_fail(ANAS_INVALID, "--schedule: '%s' is neither cosine nor constant", text);
+  case SCHEDULE: return anas_schedule_parse("--schedule", text, &s->train.schedule);
   case SEED: return anas_parse_int("--seed", text, 0, INT64_MAX, &s->seed);
   case DUMP: s->dump = text; return ANAS_OK;
   case TIME: return anas_parse_int("--time", text, 1, 1000000, &s->time);
@@ -252,7 +248,8 @@ static anas_status parse(int argc, char **argv, struct settings *s, bool *out_ex
   *s = (struct settings){
       .device = "cuda",
       .validation = -1,
-      .train = {.epochs = 1, .learning_rate = 0.05, .warmup_epochs = 0.5, .cosine = true, .augment = true}};
+      .train = {
+          .epochs = 1, .learning_rate = 0.05, .warmup_epochs = 0.5, .schedule = ANAS_SCHEDULE_COSINE, .augment = true}};
   for (int flag; (flag = getopt_long(argc, argv, "", flags, NULL)) != -1;) {
     if (flag == HELP || flag == VERSION) {
       fputs(flag == HELP ? help : "anas-run-bundle " ANAS_VERSION "\n", stdout);

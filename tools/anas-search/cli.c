@@ -73,9 +73,16 @@ static const struct flag training[] = {
     {"epochs", "N", INTEGER, AT(epochs), 1, 1e9, "epochs a trial (default 1)"},
     {"max-steps", "N", INTEGER, AT(max_steps), 0, 1e12, "stop a trial after N steps (default 0: no limit)"},
     {"batch", "N", INTEGER, AT(batch), 1, 1e6, "examples a step (default 128)"},
-    {"lr", "X", REAL, AT(learning_rate), 0, 1e6, "peak learning rate (default 0.05)"},
-    {"momentum", "X", REAL, AT(momentum), 0, 1, "momentum (default 0.9)"},
-    {"weight-decay", "X", REAL, AT(weight_decay), 0, 1, "weight decay (default 1e-4)"},
+    {"optimizer", "NAME", TEXT, AT(optimizer), 0, 0, "sgd (default), adam (decoupled decay of kernels) or rmsprop"},
+    {"lr", "X", REAL, AT(learning_rate), 0, 1e6, "peak learning rate (default: sgd 0.05, adam 0.001, rmsprop 0.008)"},
+    {"schedule", "NAME", TEXT, AT(schedule), 0, 0, "of the learning rate: cosine (default), constant or exponential"},
+    {"momentum", "X", REAL, AT(momentum), 0, 1, "of sgd (default 0.9)"},
+    {"beta1", "X", REAL, AT(beta1), 0, 1, "share of the old mean of the gradient: adam (default 0.9)"},
+    {"beta2", "X", REAL, AT(beta2), 0, 1, "of the mean of its square: adam (default 0.999), rmsprop (0.9)"},
+    {"epsilon", "X", REAL, AT(epsilon), 0, 1, "adam (default 1e-8, added to the root), rmsprop (1e-3, under it)"},
+    {"weight-decay", "X", REAL, AT(weight_decay), 0, 1,
+     "sgd: times the weight, added to the gradient (default 1e-4); adam (1e-2), rmsprop (1e-5): times weight and rate"},
+    {"clip-norm", "X", REAL, AT(clip_norm), 0, 1e30, "scale gradients to a common norm of X at most (default 0: no)"},
     {"inherit-weights", NULL, SWITCH, AT(inherit_weights), 0, 0,
      "a child starts from its parent's trained weights, by path and shape; keeps weights of all trials"},
     {"warmup-epochs", "X", REAL, AT(warmup_epochs), 0, 1e6, "linear warm-up (default 0.1)"},
@@ -164,9 +171,15 @@ void search_options_defaults(struct search_options *out) {
       .disk_limit = (int64_t)16 << 30,
       .population = 20,
       .sample = 5,
-      .learning_rate = 0.05,
-      .momentum = 0.9,
-      .weight_decay = 1e-4,
+      .optimizer = anas_strdup("sgd"),
+      .schedule = anas_strdup("cosine"),
+      .learning_rate = -1,
+      .momentum = -1,
+      .beta1 = -1,
+      .beta2 = -1,
+      .epsilon = -1,
+      .weight_decay = -1,
+      .clip_norm = -1,
       .warmup_epochs = 0.1,
       .min_accuracy = -1,
   };
@@ -392,7 +405,8 @@ static const char *flag_value(int argc, char **argv, const char *flag) {
 static anas_status apply_preset(int argc, char **argv, struct search_options *out) {
   const char *preset = flag_value(argc, argv, "preset");
   if (!preset) return ANAS_OK;
-  ANAS_RETURN_IF_ERROR(search_preset(out, preset, flag_value(argc, argv, "model")));
+  ANAS_RETURN_IF_ERROR(search_preset(out, preset));
+  search_preset_recipe(out, flag_value(argc, argv, "model"), flag_value(argc, argv, "optimizer"));
   free(out->preset);
   out->preset = anas_strdup(preset);
   return ANAS_OK;
@@ -428,6 +442,7 @@ static anas_status parse(int argc, char **argv, struct search_options *out) {
   }
   ANAS_RETURN_IF_ERROR(search_mutation_finish(out));
   search_preset_model(out);
+  ANAS_RETURN_IF_ERROR(search_recipe_finish(out));
   return validate(out);
 }
 

@@ -126,19 +126,19 @@ static bool on_progress(const struct anas_progress *p, void *user) {
   return reporter->checkpoint_status == ANAS_OK && reporter->outcome->ended == STUDY_COMPLETE;
 }
 
-static struct anas_train_options train_options(const struct search *search, int64_t number) {
+static anas_status train_options(const struct search *search, int64_t number, struct anas_train_options *out) {
   const struct search_options *o = &search->options;
-  return (struct anas_train_options){
+  *out = (struct anas_train_options){
       .epochs = o->epochs,
       .max_steps = o->max_steps,
       .learning_rate = o->learning_rate,
       .warmup_epochs = o->warmup_epochs,
-      .cosine = true,
       // One seed for all candidates: a parameter that survives a mutation starts from the same values. Repeated
       // trainings of the seed model measure the noise, so theirs differ.
       .seed = o->seed + (uint64_t)(number < o->seed_trials ? number : 0),
       .augment = true,
   };
+  return anas_schedule_parse("--schedule", o->schedule, &out->schedule);
 }
 
 static anas_status write_report(struct search *search, int64_t number, struct anas_compile_report *report) {
@@ -238,7 +238,8 @@ static void plan_stops(struct reporter *reporter, int64_t steps_per_epoch) {
 static anas_status train_program(struct search *search, int64_t number, MlirModule module, struct anas_program *program,
                                  struct reporter *reporter, struct outcome *out) {
   const struct anas_program_image *info = anas_program_info(program);
-  struct anas_train_options options = train_options(search, number);
+  struct anas_train_options options;
+  ANAS_RETURN_IF_ERROR(train_options(search, number, &options));
   ANAS_RETURN_IF_ERROR(anas_init_params(info, options.seed, anas_program_params(program)));
   ANAS_RETURN_IF_ERROR(inherit(search, number, module, program, out));
   char *checkpoint = study_trial_path(study_path(search->study), number, "checkpoint.safetensors");
@@ -265,11 +266,9 @@ anas_status search_compile_options(const struct search_options *o, int threads, 
       .no_winograd = o->no_winograd,
       .tune = o->tune,
       .batch = o->batch,
-      .momentum = o->momentum,
-      .weight_decay = o->weight_decay,
       .threads = threads,
   };
-  return ANAS_OK;
+  return search_optimizer(o, &out->optimizer);
 }
 
 static anas_status train(struct search *search, int64_t number, MlirModule module, struct reporter *reporter,

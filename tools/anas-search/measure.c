@@ -137,10 +137,9 @@ static anas_status load_program(const struct measuring *m, MlirModule module, en
                                 struct anas_program **out) {
   struct anas_compile_options options = m->options;
   options.program = kind;
-  if (kind == ANAS_PROGRAM_SYNFLOW) {
-    options.batch = 1;
-    options.momentum = options.weight_decay = 0;
-  }
+  // One step of that leaves the gradient in its momentum.
+  options.optimizer = (struct anas_optimizer){.kind = ANAS_SGD};
+  if (kind == ANAS_PROGRAM_SYNFLOW) options.batch = 1;
   struct anas_program_image image = {0};
   ANAS_RETURN_IF_ERROR(anas_compile(module, &options, &image));
   ANAS_RETURN_IF_ERROR(anas_program_load(&image, out));
@@ -156,7 +155,7 @@ static anas_status measure_proxy(const struct measuring *m, MlirModule module, e
   ANAS_RETURN_IF_ERROR(load_program(m, module, kind, &program));
   anas_status status = ANAS_OK;
   if (kind == ANAS_PROGRAM_TRAIN)
-    status = proxy_gradients(program, m->options.weight_decay, &metric[METRIC_GRAD_NORM], &metric[METRIC_SNIP]);
+    status = proxy_gradients(program, &metric[METRIC_GRAD_NORM], &metric[METRIC_SNIP]);
   else if (kind == ANAS_PROGRAM_SYNFLOW)
     status = proxy_synflow(program, &metric[METRIC_SYNFLOW]);
   else

@@ -56,7 +56,7 @@ static void set_text(char **field, const char *text) {
 
 // The numbers of spec 4.2 and 5 outside of the mutation. A failed mutation does not use up a trial here, so --retries
 // stays as it is.
-anas_status search_preset(struct search_options *options, const char *preset, const char *model) {
+anas_status search_preset(struct search_options *options, const char *preset) {
   struct anas_mutation_options known;
   char *setting = anas_format("preset=%s", preset);
   anas_status status = anas_mutation_configure(setting, &known);
@@ -70,10 +70,6 @@ anas_status search_preset(struct search_options *options, const char *preset, co
   options->epochs = 90;
   options->batch = 64;
   options->min_accuracy = cifar ? 0.8 : 0.6;
-  options->momentum = 0.9;
-  options->weight_decay = 1e-4;
-  options->warmup_epochs = 5;
-  options->learning_rate = model && !strcmp(model, "cnn") ? 0.01 : 0.1 * (double)options->batch / 256;
   options->num_objectives = 3;
   options->objectives[0] = (struct search_objective){METRIC_ACCURACY, true};
   options->objectives[1] = cifar ? (struct search_objective){METRIC_PARAMS, false}

@@ -6,6 +6,7 @@
 #include "dialect/model.h"
 #include "passes/analysis/analysis.h"
 #include "passes/mutate/mutate.h"
+#include "passes/train/optimizer.h"
 #include "runtime/data.h"
 #include "runtime/support/nearest.h"
 #include "runtime/support/rng.h"
@@ -44,8 +45,10 @@ struct search_options {
   double lease;      // seconds
   char *artefacts;   // directory for files of a study in a database; null: the database
   uint64_t seed;
-  double learning_rate, momentum, weight_decay, warmup_epochs, min_accuracy; // min_accuracy < 0: from the seed trials
-  double time_limit, trial_timeout;                                          // seconds; 0: none
+  char *optimizer, *schedule; // names; negative numbers below: the optimizer's usual ones
+  double learning_rate, momentum, beta1, beta2, epsilon, weight_decay, clip_norm;
+  double warmup_epochs, min_accuracy; // min_accuracy < 0: from the seed trials
+  double time_limit, trial_timeout;   // seconds; 0: none
   char *pruner, *target;              // pruners/pruner.h; a condition (expression.h), null: none
   int64_t reduction_factor, patience; // patience: epochs; 0: none
   double min_epochs;                  // of the first rung; 0: the pruner's default
@@ -83,7 +86,12 @@ void search_mutation_offer(struct anas_nearest *nearest); // names for "did you 
 anas_status search_mutation_add(struct search_options *options, const char *setting, const char *value);
 anas_status search_mutation_finish(struct search_options *options); // text -> options->mutation, made effective
 // Everything of a preset but the mutation; model: of the zoo, null if there is none.
-anas_status search_preset(struct search_options *options, const char *preset, const char *model);
+anas_status search_preset(struct search_options *options, const char *preset);
+// recipe.c. What a preset trains a family of networks with; optimizer: what --optimizer says, may be null. Then the
+// usual numbers where nobody has given any.
+void search_preset_recipe(struct search_options *options, const char *model, const char *optimizer);
+anas_status search_recipe_finish(struct search_options *options);
+anas_status search_optimizer(const struct search_options *options, struct anas_optimizer *out);
 void search_preset_model(struct search_options *options); // what of it depends on the model, where no flag was given
 int search_ageing(const struct search_options *options);  // enum anas_ageing; -1: there is no such name
 void search_mutation_help(struct anas_strbuf *out);

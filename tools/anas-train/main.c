@@ -48,8 +48,7 @@ static anas_status compile_host(const struct session *session, MlirModule module
   struct anas_compile_report report = {0};
   struct anas_compile_options compile_options = {
       .batch = options->batch,
-      .momentum = options->momentum,
-      .weight_decay = options->weight_decay,
+      .optimizer = options->optimizer,
       .cpu = options->compile_cpu,
       .precision = options->precision,
       .reference = options->reference,
@@ -72,7 +71,7 @@ static anas_status compile_host(const struct session *session, MlirModule module
 static anas_status compile_device(const struct options *options, MlirModule module, struct anas_device_program *out) {
   struct anas_gpu_target target;
   ANAS_RETURN_IF_ERROR(anas_gpu_target_init(NULL, options->precision, &target));
-  return anas_gpu_compile(module, options->batch, options->momentum, options->weight_decay, &target, out);
+  return anas_gpu_compile(module, options->batch, &options->optimizer, &target, out);
 }
 
 // Opens the data set and compiles the model. What compiling needed is gone when the program is loaded.
@@ -160,7 +159,7 @@ static anas_status train(struct session *session, int64_t first_step) {
       .max_steps = options->max_steps,
       .learning_rate = options->learning_rate,
       .warmup_epochs = options->warmup,
-      .cosine = options->cosine,
+      .schedule = options->schedule,
       .seed = (uint64_t)options->seed,
       .augment = options->augment,
       .in_order = options->no_shuffle,

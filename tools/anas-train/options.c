@@ -29,11 +29,9 @@ static const char help[] =
     "  --epochs N           passes over the training images (default 1)\n"
     "  --max-steps N        stop after N steps\n"
     "  --batch N            images a step (default 128)\n"
-    "  --lr X               peak learning rate (default 0.05)\n"
+    "  --lr X               peak learning rate (default: sgd 0.05, adam 0.001, rmsprop 0.008)\n"
     "  --warmup X           epochs of linear warm-up (default 0.5)\n"
-    "  --schedule NAME      cosine (default) or constant\n"
-    "  --momentum X         SGD momentum (default 0.9)\n"
-    "  --weight-decay X     (default 1e-4)\n"
+    "  --schedule NAME      cosine (default), constant or exponential (to 1.2 % of the peak)\n" ANAS_OPTIMIZER_HELP
     "  --seed N             initial values, order, augmentation, dropout (default 0)\n"
     "\n"
     "Weights (safetensors):\n"
@@ -82,8 +80,7 @@ enum {
   LR,
   WARMUP,
   SCHEDULE,
-  MOMENTUM,
-  WEIGHT_DECAY,
+  OPTIMIZER, // and its constants
   SEED,
   SAVE,
   RESUME,
@@ -118,8 +115,13 @@ static const struct option flags[] = {
     {"lr", required_argument, NULL, LR},
     {"warmup", required_argument, NULL, WARMUP},
     {"schedule", required_argument, NULL, SCHEDULE},
-    {"momentum", required_argument, NULL, MOMENTUM},
-    {"weight-decay", required_argument, NULL, WEIGHT_DECAY},
+    {"optimizer", required_argument, NULL, OPTIMIZER},
+    {"momentum", required_argument, NULL, OPTIMIZER},
+    {"beta1", required_argument, NULL, OPTIMIZER},
+    {"beta2", required_argument, NULL, OPTIMIZER},
+    {"epsilon", required_argument, NULL, OPTIMIZER},
+    {"weight-decay", required_argument, NULL, OPTIMIZER},
+    {"clip-norm", required_argument, NULL, OPTIMIZER},
     {"seed", required_argument, NULL, SEED},
     {"save", required_argument, NULL, SAVE},
     {"resume", no_argument, NULL, RESUME},
@@ -142,15 +144,8 @@ static const struct option flags[] = {
     {0},
 };
 
-static anas_status parse_schedule(const char *text, bool *out_cosine) {
-  bool cosine = !strcmp(text, "cosine");
-  if (!cosine && strcmp(text, "constant"))
-    return anas_fail(ANAS_INVALID, "--schedule: '%s' is neither cosine nor constant", text);
-  *out_cosine = cosine;
-  return ANAS_OK;
-}
-
-static anas_status parse_flag(int flag, const char *text, struct options *o) {
+// index: of the flag, in flags.
+static anas_status parse_flag(int flag, int index, const char *text, struct options *o) {
   switch (flag) {
   case DATASET: o->dataset = text; return ANAS_OK;
   case DATA: o->data = text; return ANAS_OK;
@@ -163,9 +158,8 @@ static anas_status parse_flag(int flag, const char *text, struct options *o) {
   case BATCH: return anas_parse_int("--batch", text, 1, 65536, &o->batch);
   case LR: return anas_parse_double("--lr", text, 0, 1e6, &o->learning_rate);
   case WARMUP: return anas_parse_double("--warmup", text, 0, 1e6, &o->warmup);
-  case SCHEDULE: return parse_schedule(text, &o->cosine);
-  case MOMENTUM: return anas_parse_double("--momentum", text, 0, 1, &o->momentum);
-  case WEIGHT_DECAY: return anas_parse_double("--weight-decay", text, 0, 1, &o->weight_decay);
+  case SCHEDULE: return anas_schedule_parse("--schedule", text, &o->schedule);
+  case OPTIMIZER: return anas_optimizer_set(&o->optimizer, flags[index].name, text);
   case SEED: return anas_parse_int("--seed", text, 0, INT64_MAX, &o->seed);
   case SAVE: o->save = text; return ANAS_OK;
   case RESUME: o->resume = true; return ANAS_OK;
@@ -227,27 +221,27 @@ anas_status options_parse(int argc, char **argv, struct options *out, bool *out_
   struct options o = {
       .device = "cpu",
       .augment = true,
-      .cosine = true,
       .epochs = 1,
       .batch = 128,
       .validation = -1,
-      .learning_rate = 0.05,
+      .learning_rate = -1,
       .warmup = 0.5,
-      .momentum = 0.9,
-      .weight_decay = 1e-4,
+      .optimizer = anas_optimizer_unset(),
   };
-  int flag;
-  while ((flag = getopt_long(argc, argv, "", flags, NULL)) != -1) {
+  int flag, index = 0;
+  while ((flag = getopt_long(argc, argv, "", flags, &index)) != -1) {
     if (flag == HELP || flag == VERSION) {
       fputs(flag == HELP ? help : "anas-train " ANAS_VERSION "\n", stdout);
       *out_exit = true;
       return ANAS_OK;
     }
-    ANAS_RETURN_IF_ERROR(parse_flag(flag, optarg, &o));
+    ANAS_RETURN_IF_ERROR(parse_flag(flag, index, optarg, &o));
   }
   if (optind < argc) o.model = argv[optind++];
   if (optind < argc) return anas_fail(ANAS_INVALID, "unexpected argument '%s'", argv[optind]);
   o.on_device = strcmp(o.device, "cpu") != 0;
+  ANAS_RETURN_IF_ERROR(anas_optimizer_resolve(&o.optimizer));
+  if (o.learning_rate < 0) o.learning_rate = anas_optimizer_usual_rate(o.optimizer.kind);
   ANAS_RETURN_IF_ERROR(check(&o));
   *out = o;
   return ANAS_OK;

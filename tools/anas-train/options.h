@@ -5,6 +5,9 @@
 
 #include "runtime/support/status.h"
 
+#include "passes/train/optimizer.h"
+#include "runtime/trainer.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,10 +21,12 @@ struct options {
   const char *report_path; // its file, null: standard output
   bool tune;               // --tune
   bool on_device;          // --device is not cpu
-  bool resume, json, eval_only, augment, no_shuffle, no_cache, no_winograd, reference, profile, cosine;
+  bool resume, json, eval_only, augment, no_shuffle, no_cache, no_winograd, reference, profile;
   int64_t epochs, max_steps, batch, seed, limit, validation, threads;
   uint64_t memory_limit; // bytes of the process; 0: none
-  double learning_rate, warmup, momentum, weight_decay;
+  double learning_rate, warmup;
+  enum anas_schedule schedule;
+  struct anas_optimizer optimizer;
 };
 
 // Parses argv. --help and --version print and set *out_exit; the caller then exits with 0.

@@ -36,8 +36,7 @@ static const float *momentum_of(struct anas_program *program, const struct anas_
   return NULL;
 }
 
-anas_status proxy_gradients(struct anas_program *program, double weight_decay, double *out_grad_norm,
-                            double *out_snip) {
+anas_status proxy_gradients(struct anas_program *program, double *out_grad_norm, double *out_snip) {
   const struct anas_program_image *info = anas_program_info(program);
   char *arena = anas_program_arena(program), *params = anas_program_params(program);
   memset(arena + info->learning_rate.offset, 0, info->learning_rate.bytes);
@@ -52,8 +51,7 @@ anas_status proxy_gradients(struct anas_program *program, double weight_decay, d
     const float *weight = (const float *)(params + tensor->offset);
     double squares = 0;
     for (size_t i = 0; i < tensor->count; i++) {
-      // The velocity was 0 before: it is gradient + decay * weight now. Tensors the loss does not depend on have none.
-      double gradient = momentum[i] != 0 ? (double)momentum[i] - weight_decay * (double)weight[i] : 0;
+      double gradient = (double)momentum[i]; // was 0 before, and stays so where the loss does not depend on the tensor
       squares += gradient * gradient;
       snip += fabs(gradient * (double)weight[i]);
     }

@@ -11,10 +11,10 @@
 anas_status proxy_fill_batch(struct anas_program *program, const struct anas_dataset *dataset);
 
 // Of a training program with a batch in its arena and initialised parameters: a training step at rate 0 leaves the
-// gradients of the loss in the momenta.
+// gradients of the loss in the momenta if these are those of sgd without weight decay.
 //   grad_norm  sum over the trainable tensors of |g|
 //   snip       sum over the trainable scalars of |g w| (Lee et al., 2019)
-anas_status proxy_gradients(struct anas_program *program, double weight_decay, double *out_grad_norm, double *out_snip);
+anas_status proxy_gradients(struct anas_program *program, double *out_grad_norm, double *out_snip);
 
 // Of an ANAS_PROGRAM_SYNFLOW program with batch 1 and initialised parameters: sum over the scalars of |w dR/dw|, where
 // R is the sum of the logits of an image of ones under the weights |w| (Tanaka et al., 2020). ANAS_UNSUPPORTED if that

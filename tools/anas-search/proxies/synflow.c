@@ -15,9 +15,9 @@ anas_status proxy_synflow(struct anas_program *program, double *out) {
   float *image = (float *)(arena + info->image.offset);
   for (size_t i = 0; i < info->image.bytes / sizeof *image; i++)
     image[i] = 1;
-  // With |w| for w, |g w| is what the other proxy adds up; this program has no weight decay.
+  // With |w| for w, |g w| is what the other proxy adds up.
   double norm, flow;
-  ANAS_RETURN_IF_ERROR(proxy_gradients(program, 0, &norm, &flow));
+  ANAS_RETURN_IF_ERROR(proxy_gradients(program, &norm, &flow));
   if (!isfinite(flow)) return anas_fail(ANAS_UNSUPPORTED, "the synaptic flow of this network exceeds single precision");
   *out = flow;
   return ANAS_OK;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Optimizers: one training op updates a parameter and what the optimizer remembers of it, in place.
-#include "dialect/op_support.h"
+// Stochastic gradient descent with momentum (Polyak, 1964).
+#include "dialect/optimizer.h"
 
 enum { MOMENTUM, WEIGHT_DECAY, NUM_ATTRS };
 enum { PARAM, VELOCITY, GRADIENT, RATE, NUM_OPERANDS };
@@ -17,36 +17,17 @@ static const struct anas_attr_def sgd_attrs[NUM_ATTRS] = {
 };
 
 static anas_status sgd_shape(const struct anas_op *op, struct anas_shape *out) {
-  const struct anas_shape *param = &op->operand[PARAM], *rate = &op->operand[RATE];
-  char a[128], b[128];
-  for (int i = VELOCITY; i <= GRADIENT; i++)
-    if (!anas_shape_equal(param, &op->operand[i]))
-      return anas_fail(ANAS_INVALID,
-                       "operand %d of 'anas.%s' must have the type of the parameter, tensor<%s>, got "
-                       "tensor<%s>",
-                       i, op->def->name, anas_shape_text(param, a), anas_shape_text(&op->operand[i], b));
-  if (rate->rank != 1 || rate->dim[0] != 1 || rate->element != ANAS_F32)
-    return anas_fail(ANAS_INVALID, "the learning rate of 'anas.%s' must be tensor<1xf32>, got tensor<%s>",
-                     op->def->name, anas_shape_text(rate, a));
-  out[0] = out[1] = *param;
-  return ANAS_OK;
+  return anas_optimizer_shape(op, 1, out);
 }
 
 // velocity = momentum * velocity + gradient + weight_decay * param;  param -= rate * velocity
 static anas_status sgd_lower(const struct anas_op *op, struct anas_lowering *l) {
-  const struct anas_shape *param = &op->operand[PARAM];
-  anas_lower_alias(l, 0, PARAM);
-  anas_lower_alias(l, 1, VELOCITY);
-  struct anas_nest *nest = anas_lower_nest(l, "sgd");
-  anas_nest_loops(nest, param);
-  anas_access_whole(anas_nest_in(nest, anas_lower_operand(l, GRADIENT)), param->rank);
-  anas_nest_in(nest, anas_lower_operand(l, RATE));
-  for (int i = 0; i < 2; i++)
-    anas_access_whole(anas_nest_out(nest, anas_lower_result(l, i), ANAS_NO_FILL), param->rank);
+  char g[16];
+  struct anas_nest *nest = anas_optimizer_nest(op, l, 1, g);
   int keep = anas_nest_f32(nest, op->attr[MOMENTUM].value.f),
       decay = anas_nest_f32(nest, op->attr[WEIGHT_DECAY].value.f);
   int shrink = anas_nest_value(nest, "arith.mulf %%o0, %%v%d " ANAS_CONTRACT " : f32", decay);
-  int gradient = anas_nest_value(nest, "arith.addf %%i0, %%v%d " ANAS_CONTRACT " : f32", shrink);
+  int gradient = anas_nest_value(nest, "arith.addf %s, %%v%d " ANAS_CONTRACT " : f32", g, shrink);
   int old = anas_nest_value(nest, "arith.mulf %%o1, %%v%d " ANAS_CONTRACT " : f32", keep);
   int velocity = anas_nest_value(nest, "arith.addf %%v%d, %%v%d " ANAS_CONTRACT " : f32", old, gradient);
   int step = anas_nest_value(nest, "arith.mulf %%i1, %%v%d " ANAS_CONTRACT " : f32", velocity);
@@ -58,16 +39,18 @@ static anas_status sgd_lower(const struct anas_op *op, struct anas_lowering *l) 
 static const struct anas_sample sgd_samples[] = {
     {{"3x5xf32", "3x5xf32", "3x5xf32", "1xf32"}, "{momentum = 0.9 : f32, weight_decay = 1.0e-2 : f32}", "3x5xf32"},
     {{"17xf32", "17xf32", "17xf32", "1xf32"}, "{momentum = 0.0 : f32}", "17xf32"},
+    {{"17xf32", "17xf32", "17xf32", "1xf32", "1xf32"}, "{}", "17xf32"},
 };
 
 static const struct anas_op_def sgd = {
     .name = "sgd",
     .level = ANAS_TRAINING,
     .summary = "gradient descent with momentum, in place",
-    .description = "Operands: parameter, velocity, gradient, learning rate (one element); results: parameter and "
-                   "velocity. `velocity' = momentum * velocity + (gradient + weight_decay * param)`, `param' = param - "
-                   "rate * velocity'`.",
+    .description = "Operands: parameter, velocity, gradient, learning rate (one element), optionally a factor of the "
+                   "gradient; results: parameter and velocity. `velocity' = momentum * velocity + (gradient + "
+                   "weight_decay * param)`, `param' = param - rate * velocity'`.",
     .num_operands = NUM_OPERANDS,
+    .variadic = true,
     .num_results = 2,
     .attrs = sgd_attrs,
     .num_attrs = NUM_ATTRS,
@@ -78,4 +61,4 @@ static const struct anas_op_def sgd = {
     .horizontal = true,
 };
 
-ANAS_OP_FAMILY(optimizer, &sgd);
+ANAS_OP_FAMILY(sgd, &sgd);
