@@ -236,12 +236,14 @@ anas_status crew_collect(struct crew *crew, crew_ended ended, void *data) {
       ANAS_RETURN_IF_ERROR(keep_lease(crew, process));
       continue;
     }
-    bool lost = process->lost, held;
+    bool lost = process->lost, no_space = process->no_space, held;
     crew->running[i--] = crew->running[--crew->num_running];
     ANAS_RETURN_IF_ERROR(finish(crew, lost, number, &held));
     if (!held) continue;
     if (search->trials[number].state != STUDY_PAUSED) table_trial_ended(crew->table, &search->trials[number]);
     ANAS_RETURN_IF_ERROR(ended(data, number));
+    if (no_space) // it, and all others, would fail again
+      return anas_fail(ANAS_IO, "trial %lld: %s", (long long)number, search->trials[number].reason);
   }
   say_connected(crew);
   return ANAS_OK;

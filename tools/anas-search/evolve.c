@@ -8,6 +8,7 @@
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -418,11 +419,22 @@ static anas_status run_search(struct search *search) {
   return status;
 }
 
+// Many things write: what to do when they cannot is the same.
+static const char *hint(const char *message) {
+  static const int full[] = {ENOSPC, EDQUOT, EROFS};
+  if (strstr(message, "--resume") || strstr(message, "go on with")) return "";
+  for (size_t i = 0; i < sizeof full / sizeof *full; i++)
+    if (strstr(message, strerror(full[i])))
+      return full[i] == EROFS ? "; make it writable and use --resume" : "; free some and use --resume";
+  return "";
+}
+
 int search_run(int argc, char **argv, struct search_options *options) {
   struct search search = {.options = *options, .context = anas_context_create(false)};
   anas_status status = options->resume ? search_resume(&search, argc, argv) : search_start(&search);
   if (status == ANAS_OK) status = run_search(&search);
-  if (status != ANAS_OK) fprintf(stderr, "anas-search: error: %s\n", anas_error_message());
+  if (status != ANAS_OK)
+    fprintf(stderr, "anas-search: error: %s%s\n", anas_error_message(), hint(anas_error_message()));
   search_deinit(&search);
   fflush(stdout);
   if (status != ANAS_OK) return EXIT_FAILURE;

@@ -5,6 +5,7 @@
 
 #include "runtime/support/file.h"
 #include "runtime/support/memory.h"
+#include "runtime/support/strbuf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#define NO_SPACE_HINT "; free some and use --resume"
+#define READ_ONLY_HINT "; a search needs a study that it can write: make it writable, or go on with a copy"
 #define APPLICATION_ID 0x616e6173 // "anas": what file(1) and we recognise
 #define BUSY_MILLISECONDS 20000
 #define MAX_QUICK_CHECK 32e6 // bytes
@@ -56,8 +59,8 @@ static anas_status sql_error(struct database *database, int code, const char *do
                      "study database '%s' is damaged (%s); recover what is left with: sqlite3 '%s' .recover",
                      database->file, text, database->file);
   case SQLITE_FULL:
-    return anas_fail(ANAS_IO, "%s '%s': no space left on the file system; free some and use --resume", doing,
-                     database->file);
+    return anas_fail(ANAS_IO, "writing '%s': no space left on the file system" NO_SPACE_HINT, database->file);
+  case SQLITE_READONLY: return anas_fail(ANAS_IO, "cannot write '%s': %s" READ_ONLY_HINT, database->file, text);
   case SQLITE_BUSY:
     return anas_fail(ANAS_IO, "%s '%s': another process has held the database for more than %d s", doing,
                      database->file, BUSY_MILLISECONDS / 1000);
@@ -267,7 +270,11 @@ static anas_status take_lock(struct database *database) {
   anas_status status = ANAS_OK;
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   if (fd < 0) {
-    status = anas_fail(ANAS_IO, "cannot open '%s': %s", path, strerror(errno));
+    bool refused = errno == EROFS || errno == EACCES || errno == EPERM;
+    status = anas_fail(ANAS_IO, "cannot write '%s': %s%s", path, strerror(errno),
+                       refused           ? READ_ONLY_HINT
+                       : errno == ENOSPC ? NO_SPACE_HINT
+                                         : "");
   } else if (fcntl(fd, F_SETLK, &lock)) { // unlike flock(2), not inherited by the children
     struct flock holder = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     bool known = !fcntl(fd, F_GETLK, &holder) && holder.l_type != F_UNLCK;
@@ -294,9 +301,27 @@ static void warn_network_file_system(const struct database *database) {
             database->path);
 }
 
+// Readers make files beside the database, too, unless it is said that nobody writes: so it is where nobody can, and
+// where no log says that somebody does.
+static char *immutable_uri(const struct database *database) {
+  char *log = anas_format("%s-wal", database->file);
+  bool immutable = access(database->path, W_OK) && access(log, F_OK);
+  free(log);
+  if (!immutable) return NULL;
+  struct anas_strbuf uri = {0};
+  anas_strbuf_adds(&uri, "file:");
+  for (const char *c = database->file; *c; c++)
+    anas_strbuf_addf(&uri, strchr("%?#", *c) ? "%%%02x" : "%c", (unsigned char)*c);
+  anas_strbuf_adds(&uri, "?immutable=1");
+  return anas_strbuf_detach(&uri);
+}
+
 static anas_status open_file(struct database *database, int flags) {
+  char *uri = flags & SQLITE_OPEN_READONLY ? immutable_uri(database) : NULL;
   // One thread uses the connection.
-  int code = sqlite3_open_v2(database->file, &database->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+  int code = sqlite3_open_v2(uri ? uri : database->file, &database->db,
+                             flags | SQLITE_OPEN_NOMUTEX | (uri ? SQLITE_OPEN_URI : 0), NULL);
+  free(uri);
   if (code != SQLITE_OK) return sql_error(database, code, "opening");
   sqlite3_busy_timeout(database->db, BUSY_MILLISECONDS);
   return ANAS_OK;

@@ -118,7 +118,7 @@ static int64_t integer_of(const json_t *object, const char *key) {
   return (int64_t)json_integer_value(json_object_get(object, key));
 }
 
-static void take_result(const json_t *object, struct study_trial *trial) {
+static void take_result(const json_t *object, struct trial_process *process, struct study_trial *trial) {
   static const struct {
     const char *name;
     enum study_state state;
@@ -134,6 +134,9 @@ static void take_result(const json_t *object, struct study_trial *trial) {
   const char *message = json_string_value(json_object_get(object, "message"));
   free(trial->reason);
   trial->reason = message ? anas_strdup(message) : NULL;
+  process->no_space = trial->state == STUDY_CRASHED && message &&
+                      (strstr(message, strerror(ENOSPC)) || strstr(message, strerror(EDQUOT)));
+  if (process->no_space) trial->state = STUDY_INTERRUPTED; // it would have been the same with any other candidate
   for (int m = 0; m < METRIC_NUM; m++)
     if (study_metrics[m].known != METRIC_FROM_MODEL) trial->metric[m] = number_of(object, study_metrics[m].name);
   trial->train_loss = number_of(object, "train_loss");
@@ -162,7 +165,7 @@ static void take_line(struct trial_process *process, const char *line, struct st
     point->loss = number_of(object, "loss");
     point->rung = json_is_true(json_object_get(object, "rung"));
   } else if (event && !strcmp(event, "result")) {
-    take_result(object, trial);
+    take_result(object, process, trial);
   }
   json_decref(object);
 }
