@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Trains networks from the same weights on the same batches with anas and with PyTorch and compares the losses step by
-# step: CIFAR-10 in its order, no augmentation, no dropout, SGD with momentum 0.9, weight decay 1e-4, a constant learning
-# rate. Prints JSON, one line a network; exit code 1 if a loss differs by more than the tolerance.
+# step: CIFAR-10 in its order, no augmentation, no dropout, a constant learning rate, SGD with momentum 0.9 and weight
+# decay 1e-4 or another optimizer with its usual constants (Adam and RMSProp divide by small numbers where gradients are
+# small: they amplify roundings from the first steps on). Prints JSON, one line a network; exit code 1 if a loss differs
+# by more than the tolerance.
 #   compare_losses.sh --data DIR [--bin DIR] [--batch N] [--steps N] [--lr X] [--tolerance X] [--pretrain N] [--draw-zeros]
-#                     [--double] [--precision NAME] [--verbose] NETWORK...
+#                     [--double] [--precision NAME] [--optimizer NAME] [--clip-norm X] [--verbose] NETWORK...
 # DIR holds CIFAR-10's binary files; --bin: where anas-train and anas-zoo are (default: in PATH). Weights are anas's initial
 # ones; with --draw-zeros, those that start as zeros (last layers, scales of residual branches) are drawn, so that every
 # part of a network has a gradient from the first step. --pretrain N: the weights after N ordinary steps of anas-train; deep
@@ -13,7 +15,7 @@
 # amplified. --precision bf16-always: anas so, PyTorch with autocast to bf16, which rounds results, too.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-data="" batch=64 steps=50 lr=0.001 tolerance=1e-3 pretrain=0 verbose="" double="" draw="" precision=f32 autocast=""
+data="" batch=64 steps=50 lr=0.001 tolerance=1e-3 pretrain=0 verbose="" double="" draw="" precision=f32 autocast="" optimizer=sgd clip_norm=0
 while [ $# -gt 0 ]; do
   case $1 in
   --data) data=$2 ;;
@@ -27,6 +29,8 @@ while [ $# -gt 0 ]; do
     precision=$2
     [ "$2" = f32 ] || autocast=--autocast
     ;;
+  --optimizer) optimizer=$2 ;;
+  --clip-norm) clip_norm=$2 ;;
   --verbose) verbose=1; shift; continue ;;
   --draw-zeros) draw=--draw-zeros; shift; continue ;;
   --double) double=--double; shift; continue ;;
@@ -35,7 +39,7 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
-[ -n "$data" ] && [ $# -gt 0 ] || { sed -n '3,14s/^# //p' "$0" >&2; exit 1; }
+[ -n "$data" ] && [ $# -gt 0 ] || { sed -n '3,15s/^# //p' "$0" >&2; exit 1; }
 . "$here/torch_settings.sh"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -58,7 +62,7 @@ for network; do
   torch_train start "$scratch/initial.safetensors" "$scratch/start.safetensors" $draw
   # shellcheck disable=SC2086
   anas-train "$scratch/net.mlir" $common --lr "$lr" --max-steps "$steps" --precision "$precision" \
-    --weights "$scratch/start.safetensors" |
+    --weights "$scratch/start.safetensors" --optimizer "$optimizer" --clip-norm "$clip_norm" |
     jq -s '[.[] | select(.event == "step" or .event == "epoch") | .loss]' >"$scratch/ours"
   if [ -n "$double" ]; then # the momentum after one step is the gradient, plus the weight decay
     # shellcheck disable=SC2086
@@ -71,7 +75,8 @@ for network; do
   fi
   for side in "$autocast" $double; do
     torch_train losses "$scratch/net.mlir" --weights "$scratch/start.safetensors" --data "$data" --batch "$batch" \
-      --steps "$steps" --lr "$lr" --limit $((batch * steps)) --validation "$batch" $side >"$scratch/torch${side#--autocast}"
+      --steps "$steps" --lr "$lr" --limit $((batch * steps)) --validation "$batch" \
+      --optimizer "$optimizer" --clip-norm "$clip_norm" $side >"$scratch/torch${side#--autocast}"
   done
   [ -n "$double" ] || echo null >"$scratch/torch--double"
   jq -n -c --arg network "$network" --argjson tolerance "$tolerance" --arg verbose "$verbose" \

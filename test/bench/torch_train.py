@@ -7,7 +7,7 @@
     torch_train.py start IN.safetensors OUT.safetensors [--draw-zeros]
         the weights of IN without optimizer state; --draw-zeros: random numbers for weights that are all zeros
     torch_train.py losses NET.mlir --weights FILE --data DIR [--batch 128] [--steps 50] [--lr 0.01] [--limit N]
-                   [--validation N] [--double | --autocast]
+                   [--validation N] [--optimizer NAME] [--clip-norm X] [--double | --autocast]
         the loss of every step on CIFAR-10's images in their order, as one JSON array; --double: in double precision;
         --autocast: with operands of convolutions and products in bf16
     torch_train.py gradient NET.mlir --weights FILE --data DIR --gradient FILE ...
@@ -26,16 +26,40 @@ import torch.nn.functional as F
 import torch_network
 
 
-def optimizer(network, rate):
+class RMSProp(torch.optim.Optimizer):
+    """epsilon under the root, decoupled decay: torch.optim.RMSprop has it beside the root."""
+
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self):
+        for p in (p for group in self.param_groups for p in group["params"] if p.grad is not None):
+            second = self.state[p].setdefault("second", torch.zeros_like(p))
+            second.mul_(0.9).addcmul_(p.grad, p.grad, value=0.1)
+            p.add_(p.grad / (second + 1e-3).sqrt() + 1e-5 * p, alpha=-self.param_groups[0]["lr"])
+
+
+def optimizer(network, rate, name="sgd"):
+    """anas's defaults."""
+    if name == "adam":
+        kernels = [p for n, p in network.named_parameters() if "kernel" in n]
+        others = [p for n, p in network.named_parameters() if "kernel" not in n]
+        return torch.optim.AdamW([{"params": kernels, "weight_decay": 1e-2}, {"params": others, "weight_decay": 0.0}],
+                                 lr=rate)
+    if name == "rmsprop":
+        return RMSProp(network.parameters(), rate)
     return torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
 
 
-def step(network, sgd, images, labels, autocast=False):
+def step(network, sgd, images, labels, autocast=False, clip_norm=0.0):
     sgd.zero_grad(set_to_none=True)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         logits = network(images)
     loss = F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), labels)
     loss.backward()
+    if clip_norm:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
     sgd.step()
     return loss
 
@@ -91,10 +115,11 @@ def losses(args):
         images = images.double()
     network = torch_network.Network(read(args.net), dropout=False)
     network.load(torch_network.load_tensors(args.weights))
-    sgd, result, epoch = optimizer(network, args.lr), [], len(images) // args.batch
+    sgd, result, epoch = optimizer(network, args.lr, args.optimizer), [], len(images) // args.batch
     for i in range(args.steps):
         at = i % epoch * args.batch
-        result.append(step(network, sgd, images[at:at + args.batch], labels[at:at + args.batch], args.autocast).item())
+        result.append(step(network, sgd, images[at:at + args.batch], labels[at:at + args.batch], args.autocast,
+                           args.clip_norm).item())
     print(json.dumps(result))
 
 
@@ -149,6 +174,8 @@ def main():
             p.add_argument("--autocast", action="store_true")
             p.add_argument("--steps", type=int, default=50)
             p.add_argument("--lr", type=float, default=0.01)
+            p.add_argument("--optimizer", choices=("sgd", "adam", "rmsprop"), default="sgd")
+            p.add_argument("--clip-norm", type=float, default=0.0)
             p.add_argument("--limit", type=int, default=None)
             p.add_argument("--validation", type=int, default=10000)
         if name == "gradient":
