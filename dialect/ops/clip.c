@@ -78,7 +78,7 @@ static anas_status factor_lower(const struct anas_op *op, struct anas_lowering *
   int root = anas_nest_value(nest, "math.sqrt %%i0 : f32");
   int most = anas_nest_f32(nest, op->attr[0].value.f), one = anas_nest_f32(nest, 1);
   int share = anas_nest_value(nest, "arith.divf %%v%d, %%v%d : f32", most, root); // infinite for no gradient at all
-  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.minimumf %%v%d, %%v%d : f32", share, one));
+  anas_nest_yield(nest, 0, "%%v%d", anas_nest_value(nest, "arith.minnumf %%v%d, %%v%d : f32", share, one));
   return ANAS_OK;
 }
 

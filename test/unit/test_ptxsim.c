@@ -156,7 +156,13 @@ static void faults(void **state) {
 
 #define STEPS 5
 
-static void train(struct anas_program *program, double *losses) {
+struct recipe {
+  struct anas_optimizer optimizer;
+  float rate;
+};
+static const struct recipe plain = {{.momentum = 0.9, .weight_decay = 1e-4}, 0.05f};
+
+static void train(struct anas_program *program, const struct recipe *recipe, double *losses) {
   const struct anas_program_image *info = anas_program_info(program);
   CHECK(anas_init_params(info, 5, anas_program_params(program)));
   struct anas_rng rng = anas_rng_make(17);
@@ -167,7 +173,7 @@ static void train(struct anas_program *program, double *losses) {
       image[i] = (float)anas_rng_normal(&rng);
     for (int64_t i = 0; i < info->batch; i++)
       ((int32_t *)(arena + info->label.offset))[i] = (int32_t)anas_rng_below(&rng, (uint64_t)info->classes);
-    *(float *)(arena + info->learning_rate.offset) = 0.05f;
+    *(float *)(arena + info->learning_rate.offset) = recipe->rate;
     *(uint64_t *)(arena + info->seed.offset) = anas_rng_u64(&rng);
     anas_program_train_step(program);
     CHECK(anas_program_status(program));
@@ -178,28 +184,27 @@ static void train(struct anas_program *program, double *losses) {
   losses[STEPS] = *(float *)(arena + info->loss.offset);
 }
 
-static void train_on_cpu(MlirModule module, double *losses) {
+static void train_on_cpu(MlirModule module, const struct recipe *recipe, double *losses) {
   struct anas_compile_options options = {
-      .batch = FIXTURE_BATCH, .optimizer = {.momentum = 0.9, .weight_decay = 1e-4}, .no_cache = true, .threads = 1};
+      .batch = FIXTURE_BATCH, .optimizer = recipe->optimizer, .no_cache = true, .threads = 1};
   struct anas_program_image image;
   struct anas_program *program;
   CHECK(anas_compile(module, &options, &image));
   CHECK(anas_program_load(&image, &program));
-  train(program, losses);
+  train(program, recipe, losses);
   anas_program_destroy(program);
 }
 
-static void train_on_device(MlirModule module, const char *precision, double *losses) {
+static void train_on_device(MlirModule module, const char *precision, const struct recipe *recipe, double *losses) {
   struct anas_gpu_target target;
   struct anas_device_program code;
   struct anas_device *device;
   struct anas_program *program;
   CHECK(anas_gpu_target_init(NULL, precision, &target));
-  CHECK(anas_gpu_compile(module, FIXTURE_BATCH, &(struct anas_optimizer){.momentum = 0.9, .weight_decay = 1e-4},
-                         &target, &code));
+  CHECK(anas_gpu_compile(module, FIXTURE_BATCH, &recipe->optimizer, &target, &code));
   CHECK(anas_device_open("ptxsim", 0, &device));
   CHECK(anas_device_program_load(&code, device, &program));
-  train(program, losses);
+  train(program, recipe, losses);
   anas_program_destroy(program);
   anas_device_close(device);
 }
@@ -226,9 +231,9 @@ static void whole_steps(void **state) {
     MlirModule module;
     CHECK(anas_parse(context, networks[n], strlen(networks[n]), "test", &module));
     double expected[STEPS + 1], actual[STEPS + 1];
-    train_on_cpu(module, expected);
+    train_on_cpu(module, &plain, expected);
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-      train_on_device(module, cases[c].precision, actual);
+      train_on_device(module, cases[c].precision, &plain, actual);
       for (int i = 0; i <= STEPS; i++)
         if (!(fabs(actual[i] - expected[i]) <= cases[c].tolerance * fabs(expected[i])))
           fail_msg("network %zu, %s, step %d: loss %.8g instead of %.8g", n, cases[c].precision, i + 1, actual[i],
@@ -240,11 +245,35 @@ static void whole_steps(void **state) {
   free(zoo);
 }
 
+// Whatever the optimizer; clipping reduces over all gradients.
+static void other_optimizers(void **state) {
+  (void)state;
+  static const struct recipe recipes[] = {
+      {{.kind = ANAS_ADAM, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-3, .weight_decay = 0.1, .clip_norm = 0.5},
+       0.01f},
+      {{.kind = ANAS_RMSPROP, .beta2 = 0.9, .epsilon = 1e-3, .weight_decay = 1e-3, .clip_norm = 0.25}, 0.002f},
+  };
+  MlirContext context = anas_context_create(false);
+  MlirModule module;
+  CHECK(anas_parse(context, fixture_cnn, strlen(fixture_cnn), "test", &module));
+  for (size_t r = 0; r < sizeof recipes / sizeof *recipes; r++) {
+    double expected[STEPS + 1], actual[STEPS + 1];
+    train_on_cpu(module, &recipes[r], expected);
+    train_on_device(module, "f32", &recipes[r], actual);
+    for (int i = 0; i <= STEPS; i++)
+      if (!(fabs(actual[i] - expected[i]) <= 1e-4 * fabs(expected[i])))
+        fail_msg("recipe %zu, step %d: loss %.8g instead of %.8g", r, i + 1, actual[i], expected[i]);
+  }
+  mlirModuleDestroy(module);
+  mlirContextDestroy(context);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(reductions),
       cmocka_unit_test(faults),
       cmocka_unit_test(whole_steps),
+      cmocka_unit_test(other_optimizers),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   anas_team_shutdown();
