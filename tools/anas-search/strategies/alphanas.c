@@ -134,10 +134,9 @@ static struct pool collect(const struct search *search, int64_t visible, int sec
       .points = anas_calloc(room, sizeof *pool.points),
       .on_curve = anas_calloc(room, sizeof *pool.on_curve),
   };
-  if (all)
-    memcpy(pool.numbers, memory->eligible, memory->num_eligible * sizeof *pool.numbers);
-  else
-    room = sample(search, memory, curve, rng, pool.numbers);
+  if (!all) room = sample(search, memory, curve, rng, pool.numbers);
+  for (size_t i = 0; all && i < room; i++)
+    pool.numbers[i] = memory->eligible[i];
   enum anas_ageing ageing = (enum anas_ageing)search_ageing(&search->options);
   int64_t life = search->options.generations_to_live;
   for (size_t i = 0; i < room; i++) {
