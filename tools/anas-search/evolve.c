@@ -268,7 +268,12 @@ static anas_status on_end(void *data, int64_t number) {
   struct run *run = data;
   enum study_state state = run->search->trials[number].state;
   ANAS_RETURN_IF_ERROR(arrive(run, number));
-  if (study_state_ended(state)) return update_front(run, number);
+  if (study_state_ended(state)) {
+    ANAS_RETURN_IF_ERROR(update_front(run, number));
+    // The reason of a seed may be that of the search (check_seed).
+    if (number >= run->search->options.seed_trials) study_trial_summarise(&run->search->trials[number]);
+    return ANAS_OK;
+  }
   if (state != STUDY_PAUSED) run->waiting++; // it was interrupted
   return ANAS_OK;
 }

@@ -173,6 +173,8 @@ anas_status study_decision(struct study *study, int64_t number, char **out); // 
 // All trials from a number on, in order; *out is malloc'ed, entries to be deinit'ed. Those that have ended are brief.
 anas_status study_load(struct study *study, int64_t first, struct study_trial **out, int64_t *out_count);
 anas_status study_find(struct study *study, int64_t number, struct study_trial *out); // to be deinit'ed
+// Makes a trial brief that is in the study as it is here: a search of a week keeps no texts of those that have ended.
+void study_trial_summarise(struct study_trial *trial);
 // Reads what a brief trial lacks.
 anas_status study_describe(struct study *study, struct study_trial *trial);
 

@@ -312,6 +312,15 @@ anas_status study_find(struct study *study, int64_t number, struct study_trial *
   return status;
 }
 
+void study_trial_summarise(struct study_trial *trial) {
+  char **texts[] = {&trial->reason, &trial->kind, &trial->block, &trial->description, &trial->owner};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    free(*texts[i]);
+    *texts[i] = NULL;
+  }
+  trial->brief = true;
+}
+
 anas_status study_describe(struct study *study, struct study_trial *trial) {
   if (!trial->brief) return ANAS_OK;
   struct study_trial full;
