@@ -265,6 +265,16 @@ static void convert(word *r, const struct ptx_instruction *in, uint32_t mask) {
   }
 }
 
+// One number to the low half of a word, or the first of two to its high half.
+static void convert_to_bf16(word *r, const struct ptx_instruction *in, uint32_t mask) {
+  const word *a = r + in->source[0], *b = r + in->source[1];
+  for (int i = 0; i < PTX_LANES; i++) {
+    if (!(mask >> i & 1)) continue;
+    word first = ptx_round_to_bf16(a[i]);
+    r[in->destination[0] + i] = in->count == 2 ? first << 16 | ptx_round_to_bf16(b[i]) : first;
+  }
+}
+
 static void run_one(struct block *block, struct warp *warp, const struct ptx_instruction *in, uint32_t mask) {
   word *r = warp->file;
   bool known = true;
@@ -279,10 +289,7 @@ static void run_one(struct block *block, struct warp *warp, const struct ptx_ins
   case PTX_CVT_TF32:
     LANES(word, d[i] = (a[i] & 0x7f800000u) == 0x7f800000u ? a[i] : (a[i] + 0x1000u) & 0xffffe000u);
     return;
-  case PTX_CVT_BF16:
-    LANES(word,
-          d[i] = in->count == 2 ? ptx_round_to_bf16(a[i]) << 16 | ptx_round_to_bf16(b[i]) : ptx_round_to_bf16(a[i]));
-    return;
+  case PTX_CVT_BF16: convert_to_bf16(r, in, mask); return;
   case PTX_PACK:
   case PTX_UNPACK: move_halves(r, in, mask); return;
   case PTX_LDMATRIX:

@@ -233,7 +233,7 @@ struct trial_process {
   double started, deadline, killed, checked; // monotonic seconds; deadline 0: none; killed 0: not yet
   bool silent;                               // it has closed its end of fd
   bool timed_out, over_memory, over_disk, interrupted;
-  bool no_space; // on the file system of the study
+  bool no_space;      // on the file system of the study
   double renewed;     // when its lease was
   int64_t checkpoint; // time of the last one kept, nanoseconds
   bool lost;          // the lease: somebody else may be at it
