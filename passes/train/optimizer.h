@@ -29,6 +29,14 @@ struct anas_optimizer {
   "                       rmsprop (1e-5): times weight and learning rate, taken off the weight\n"                      \
   "  --clip-norm X        scale gradients down to a common norm of X at most (default: no limit)\n"
 
+// Entries of a table of getopt_long.
+#define ANAS_OPTIMIZER_FLAGS(value)                                                                                    \
+  {"optimizer", required_argument, NULL, value}, {"momentum", required_argument, NULL, value},                         \
+      {"beta1", required_argument, NULL, value}, {"beta2", required_argument, NULL, value},                            \
+      {"epsilon", required_argument, NULL, value}, {"weight-decay", required_argument, NULL, value}, {                 \
+    "clip-norm", required_argument, NULL, value                                                                        \
+  }
+
 // Constants nobody has given are negative.
 struct anas_optimizer anas_optimizer_unset(void);
 // Sets what --NAME TEXT says: optimizer, momentum, beta1, beta2, epsilon, weight-decay, clip-norm.
