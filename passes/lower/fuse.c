@@ -14,6 +14,7 @@
 
 struct fusion {
   struct anas_lowering *l;
+  struct anas_touches *touches; // also of nests that no longer do
   int producer;
   int result; // buffer
   int readers[MAX_READERS];
@@ -27,7 +28,7 @@ static bool all_parallel(const struct anas_nest *nest) {
 }
 
 // A map that writes every element of a temporary once, as its last writer. It may update the temporary in place.
-static bool is_producer(const struct anas_lowering *l, int n, int *out_result) {
+static bool is_producer(const struct anas_lowering *l, const struct anas_touches *touches, int n, int *out_result) {
   const struct anas_nest *nest = l->nests[n];
   if (nest->num_out != 1 || nest->fill[0] != ANAS_NO_FILL || !all_parallel(nest) ||
       !anas_access_bijective(l, nest, &nest->out[0]))
@@ -39,8 +40,9 @@ static bool is_producer(const struct anas_lowering *l, int n, int *out_result) {
   bool updates = anas_nest_uses_output(nest, 0);
   for (int i = 0; i < nest->num_in; i++)
     if (anas_lowering_overlap(l, nest->in[i].buffer, result) || anas_access_bordered(&nest->in[i])) return false;
-  for (int k = 0; k < l->num_nests; k++)
-    if (k != n && anas_nest_writes(l, l->nests[k], storage) && (k > n || !updates)) return false;
+  for (const struct anas_touch *t = anas_touches_after(touches, storage, -1); t->nest < l->num_nests; t++)
+    if (t->writes && t->nest != n && (t->nest > n || !updates) && anas_nest_writes(l, l->nests[t->nest], storage))
+      return false;
   *out_result = result;
   return true;
 }
@@ -145,15 +147,19 @@ static int fusible_input(const struct fusion *f, int n) {
 // What the producer reads is unchanged until the reader runs.
 static bool inputs_survive(const struct fusion *f, int reader) {
   const struct anas_nest *producer = f->l->nests[f->producer];
-  for (int n = f->producer + 1; n < reader; n++)
-    for (int i = 0; i < producer->num_in; i++)
-      if (anas_nest_writes(f->l, f->l->nests[n], producer->in[i].buffer)) return false;
+  for (int i = 0; i < producer->num_in; i++) {
+    int buffer = producer->in[i].buffer, storage = anas_lowering_storage(f->l, buffer);
+    for (const struct anas_touch *t = anas_touches_after(f->touches, storage, f->producer); t->nest < reader; t++)
+      if (t->writes && anas_nest_writes(f->l, f->l->nests[t->nest], buffer)) return false;
+  }
   return true;
 }
 
 static bool find_readers(const struct anas_step *step, struct fusion *f) {
   struct anas_lowering *l = f->l;
-  for (int n = f->producer + 1; n < l->num_nests; n++) {
+  int storage = anas_lowering_storage(l, f->result);
+  for (const struct anas_touch *t = anas_touches_after(f->touches, storage, f->producer); t->nest < l->num_nests; t++) {
+    int n = t->nest;
     if (!anas_nest_reads(l, l->nests[n], f->result)) continue;
     bool horizontal = l->nest_op[n] < l->num_ops && step->op_defs[l->nest_op[n]]->horizontal;
     if (horizontal || f->num_readers == MAX_READERS || !inputs_survive(f, n)) return false;
@@ -195,11 +201,11 @@ static bool worthwhile(const struct fusion *f, const struct anas_nest *fused) {
 }
 
 // The producer's nest is dead afterwards.
-static bool fuse_producer(const struct anas_step *step, int n) {
-  struct fusion f = {.l = step->lowering, .producer = n};
+static bool fuse_producer(const struct anas_step *step, struct anas_touches *touches, int n) {
+  struct fusion f = {.l = step->lowering, .touches = touches, .producer = n};
   struct anas_nest fused[MAX_READERS];
   int composed = 0;
-  if (!is_producer(f.l, n, &f.result) || !find_readers(step, &f)) return false;
+  if (!is_producer(f.l, touches, n, &f.result) || !find_readers(step, &f)) return false;
   for (; composed < f.num_readers; composed++) {
     struct anas_nest *reader = f.l->nests[f.readers[composed]];
     if (anas_nest_simplify(f.l, reader) != ANAS_OK) break;
@@ -215,6 +221,7 @@ static bool fuse_producer(const struct anas_step *step, int n) {
     struct anas_nest *reader = f.l->nests[f.readers[r]];
     anas_strbuf_deinit(&reader->body);
     *reader = fused[r];
+    anas_touches_add_nest(touches, f.l, f.readers[r]);
   }
   return ok;
 }
@@ -222,13 +229,16 @@ static bool fuse_producer(const struct anas_step *step, int n) {
 void anas_step_fuse(struct anas_step *step) {
   struct anas_lowering *l = step->lowering;
   bool *dead = anas_calloc((size_t)l->num_nests, sizeof *dead);
+  struct anas_touches touches = {0};
+  anas_touches_init(&touches, l);
   for (int n = 0; n < l->num_nests; n++) {
-    dead[n] = fuse_producer(step, n);
+    dead[n] = fuse_producer(step, &touches, n);
     if (dead[n]) { // takes no part in later questions about readers and writers
       l->nests[n]->num_in = 0;
       l->nests[n]->num_out = 0;
     }
   }
   anas_lowering_remove(l, dead);
+  anas_touches_deinit(&touches);
   free(dead);
 }

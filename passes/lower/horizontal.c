@@ -77,8 +77,7 @@ static void put_into_slab(struct anas_step *step, struct anas_nest *nest, int in
     anas_step_append_copy(step, buffer, storage);
     nest->in[input].buffer = storage;
   }
-  l->buffers[storage]->alias = slab;
-  l->buffers[storage]->offset = offset;
+  anas_lowering_alias(l, storage, slab, offset);
 }
 
 // Two lengths an octave: the largest that fits, so that few pieces make up a stretch.
@@ -105,8 +104,7 @@ static void append_piece(struct anas_step *step, const struct anas_nest *lead, c
       int64_t offset;
       int storage = anas_lowering_locate(l, whole[a], &offset);
       operand = anas_lowering_buffer(l, &shape);
-      l->buffers[operand]->alias = storage;
-      l->buffers[operand]->offset = offset + at * (int64_t)anas_element_bytes(ANAS_F32);
+      anas_lowering_alias(l, operand, storage, offset + at * (int64_t)anas_element_bytes(ANAS_F32));
     }
     struct anas_access *access =
         a < lead->num_in ? anas_nest_in(piece, operand) : anas_nest_out(piece, operand, ANAS_NO_FILL);
@@ -132,8 +130,7 @@ static void merge_run(struct anas_step *step, struct anas_nest *const *instances
     int64_t at;
     int storage = anas_lowering_locate(l, operand[a], &at), whole = anas_lowering_buffer(l, &flat);
     if (l->buffers[storage]->place == ANAS_PLACE_PARAMS) {
-      l->buffers[whole]->alias = storage;
-      l->buffers[whole]->offset = at;
+      anas_lowering_alias(l, whole, storage, at);
     } else {
       int64_t offset = 0;
       for (int i = 0; i < count; i++) {
@@ -151,19 +148,18 @@ static void merge_run(struct anas_step *step, struct anas_nest *const *instances
 
 // The first position (number of the nest it comes before) at which an instance can run: after every other nest that
 // touches what it writes or writes what it reads. Nests that follow it and do so, too, keep it where it is: -1.
-static int earliest(const struct anas_lowering *l, const bool *is_one, int n) {
+static int earliest(const struct anas_lowering *l, const struct anas_touches *touches, const bool *is_one, int n) {
   const struct anas_nest *nest = l->nests[n];
-  for (int other = l->num_nests - 1; other >= 0; other--) {
-    if (is_one[other]) continue;
-    bool conflict = false;
-    for (int j = 0; j < nest->num_out && !conflict; j++)
-      conflict = anas_nest_reads(l, l->nests[other], nest->out[j].buffer) ||
-                 anas_nest_writes(l, l->nests[other], nest->out[j].buffer);
-    for (int i = 0; i < nest->num_in && !conflict; i++)
-      conflict = anas_nest_writes(l, l->nests[other], nest->in[i].buffer);
-    if (conflict) return other > n ? -1 : other + 1;
+  int last = -1;
+  for (int a = 0; a < anas_nest_num_accesses(nest); a++) {
+    int buffer = anas_nest_access(nest, a)->buffer, storage = anas_lowering_storage(l, buffer);
+    bool writes = a >= nest->num_in;
+    for (const struct anas_touch *t = anas_touches_before(touches, storage, l->num_nests); t->nest > last; t--)
+      if (!is_one[t->nest] && ((t->writes && anas_nest_writes(l, l->nests[t->nest], buffer)) ||
+                               (writes && anas_nest_reads(l, l->nests[t->nest], buffer))))
+        last = t->nest;
   }
-  return 0;
+  return last > n ? -1 : last + 1;
 }
 
 // Number of instances, from the first on, that become one nest.
@@ -215,21 +211,24 @@ anas_status anas_step_merge_horizontal(struct anas_step *step, int64_t update_by
   bool *is_one = anas_calloc((size_t)num_nests, sizeof *is_one);
   int *position = anas_calloc((size_t)num_nests, sizeof *position);
   struct anas_nest **instances = anas_calloc((size_t)num_nests, sizeof *instances);
+  struct anas_touches touches = {0};
   anas_status status = ANAS_OK;
   for (int n = 0; n < num_nests && status == ANAS_OK; n++) {
     if (l->nest_op[n] >= l->num_ops || !step->op_defs[l->nest_op[n]]->horizontal) continue;
     status = anas_nest_simplify(l, l->nests[n]);
     is_one[n] = status == ANAS_OK && is_instance(l, l->nests[n]);
   }
+  anas_touches_init(&touches, l);
   for (int n = num_nests - 1; n >= 0 && status == ANAS_OK; n--)
-    if (is_one[n]) is_one[n] = earliest(l, is_one, n) >= 0;
+    if (is_one[n]) is_one[n] = earliest(l, &touches, is_one, n) >= 0;
   for (int n = 0; n < num_nests && status == ANAS_OK; n++)
     if (is_one[n]) {
-      position[count] = earliest(l, is_one, n);
+      position[count] = earliest(l, &touches, is_one, n);
       instances[count++] = l->nests[n];
     }
   if (status == ANAS_OK && count)
     merge_all(step, instances, position, count, is_one, update_bytes ? update_bytes : UPDATE_BYTES, pieces);
+  anas_touches_deinit(&touches);
   free(is_one);
   free(position);
   free(instances);

@@ -15,13 +15,16 @@ enum anas_place {
 
 struct anas_buffer {
   struct anas_shape shape;
-  int alias;             // buffer in whose storage this one lies, under its own type; -1: it has its own storage
+  int alias; // set by anas_lowering_alias: buffer in whose storage this one lies, under its own type; -1: it has its
+             // own storage
   int64_t offset;        // bytes from the start of that buffer
   int source;            // anas_lower_packed: the buffer it was packed from; -1 otherwise
   const char *key;       // anas_lower_packed
   enum anas_place place; // of a buffer with its own storage
   int64_t address;       // bytes from the start of the arena or the parameter buffer
 };
+
+struct anas_canonical;
 
 // Handles are indices: buffer handles are given out in order and stay valid. buffers[i] and nests[i] do not move.
 struct anas_lowering {
@@ -39,6 +42,8 @@ struct anas_lowering {
   int operand[ANAS_MAX_OPERANDS], result[ANAS_MAX_RESULTS];
 
   struct anas_arena arena; // buffers, keys
+  int64_t num_aliases;     // calls of anas_lowering_alias
+  struct anas_canonical *canonical;
 };
 
 struct anas_lowering *anas_lowering_create(void);
@@ -49,6 +54,12 @@ int anas_lowering_buffer(struct anas_lowering *l, const struct anas_shape *shape
 // Runs op->def->lower: operands holds op->num_operands handles. *out_results receives one handle per result of the op,
 // new buffers of the types its shape rule gives. Every nest is checked (anas_nest_check).
 anas_status anas_lowering_run(struct anas_lowering *l, const struct anas_op *op, const int *operands, int *out_results);
+// Puts a buffer at `offset` bytes of another one, or back into its own storage (target -1).
+void anas_lowering_alias(struct anas_lowering *l, int buffer, int target, int64_t offset);
+// The first buffer with the same bytes and the same type (canonical.c).
+int anas_lowering_canonical(const struct anas_lowering *l, int buffer);
+struct anas_canonical *anas_canonical_create(void);
+void anas_canonical_destroy(struct anas_canonical *canonical);
 // The buffer that owns the storage of a buffer: follows aliases.
 int anas_lowering_storage(const struct anas_lowering *l, int buffer);
 // The same; *out_offset: bytes from the start of that storage.

@@ -11,7 +11,9 @@
 // ---- lowering
 
 struct anas_lowering *anas_lowering_create(void) {
-  return anas_alloc(sizeof(struct anas_lowering));
+  struct anas_lowering *l = anas_alloc(sizeof *l);
+  l->canonical = anas_canonical_create();
+  return l;
 }
 
 static void nest_free(struct anas_nest *nest) {
@@ -27,6 +29,7 @@ void anas_lowering_destroy(struct anas_lowering *l) {
   free(l->nest_op);
   free(l->buffers);
   anas_arena_deinit(&l->arena);
+  anas_canonical_destroy(l->canonical);
   free(l);
 }
 
@@ -155,7 +158,7 @@ const struct anas_shape *anas_lower_shape(const struct anas_lowering *l, int buf
 }
 
 void anas_lower_alias(struct anas_lowering *l, int result, int operand) {
-  l->buffers[anas_lower_result(l, result)]->alias = anas_lower_operand(l, operand);
+  anas_lowering_alias(l, anas_lower_result(l, result), anas_lower_operand(l, operand), 0);
 }
 
 int anas_lower_packed(struct anas_lowering *l, int source, const char *key, const struct anas_shape *shape,

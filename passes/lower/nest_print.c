@@ -16,25 +16,18 @@ void anas_memref_text(const struct anas_shape *shape, struct anas_strbuf *out) {
 
 // ---- simplification
 
-// The first buffer with the bytes and the type of this one: aliases of equal type are one operand.
-static int canonical_buffer(const struct anas_lowering *l, int buffer) {
-  for (int i = 0; i < buffer; i++)
-    if (anas_lowering_same(l, i, buffer)) return i;
-  return buffer;
-}
-
 anas_status anas_nest_simplify(const struct anas_lowering *l, struct anas_nest *nest) {
   char name[ANAS_MAX_ACCESSES][16];
   int kept = 0;
   for (int j = 0; j < nest->num_out; j++) {
-    nest->out[j].buffer = canonical_buffer(l, nest->out[j].buffer);
+    nest->out[j].buffer = anas_lowering_canonical(l, nest->out[j].buffer);
     for (int k = 0; k < j; k++)
       if (anas_lowering_overlap(l, nest->out[j].buffer, nest->out[k].buffer))
         return anas_fail(ANAS_INTERNAL, "nest '%s': outputs %d and %d are one buffer", nest->kind, k, j);
   }
   for (int i = 0; i < nest->num_in; i++) {
     struct anas_access access = nest->in[i];
-    access.buffer = canonical_buffer(l, access.buffer);
+    access.buffer = anas_lowering_canonical(l, access.buffer);
     int rank = anas_lower_shape(l, access.buffer)->rank, same = -1;
     for (int j = 0; j < nest->num_out; j++) {
       if (!anas_lowering_overlap(l, nest->out[j].buffer, access.buffer)) continue;

@@ -41,40 +41,11 @@ struct candidate {
 struct search {
   struct anas_step *step;
   struct anas_lowering *l;
-  int64_t *live;         // bytes per nest
-  int *use_start, *uses; // nests that touch a storage: uses[use_start[b]..use_start[b + 1]), ascending
+  int64_t *live; // bytes per nest
+  struct anas_touches touches;
 };
 
 // ---- facts about the step
-
-static void add_use(int *count, int *last, int storage, int nest, int *uses, const int *start) {
-  if (last[storage] == nest) return;
-  last[storage] = nest;
-  if (uses) uses[start[storage] + count[storage]] = nest;
-  count[storage]++;
-}
-
-static void find_uses(struct search *s) {
-  const struct anas_lowering *l = s->l;
-  size_t buffers = (size_t)l->num_buffers;
-  int *count = anas_calloc(buffers, sizeof *count), *last = anas_calloc(buffers, sizeof *last);
-  s->use_start = anas_realloc(s->use_start, (buffers + 1) * sizeof *s->use_start);
-  for (int pass = 0; pass < 2; pass++) {
-    memset(count, 0, buffers * sizeof *count);
-    memset(last, -1, buffers * sizeof *last);
-    for (int n = 0; n < l->num_nests; n++)
-      for (int a = 0; a < anas_nest_num_accesses(l->nests[n]); a++)
-        add_use(count, last, anas_lowering_storage(l, anas_nest_access(l->nests[n], a)->buffer), n,
-                pass ? s->uses : NULL, s->use_start);
-    if (pass) break;
-    s->use_start[0] = 0;
-    for (size_t b = 0; b < buffers; b++)
-      s->use_start[b + 1] = s->use_start[b] + count[b];
-    s->uses = anas_realloc(s->uses, ((size_t)s->use_start[buffers] + 1) * sizeof *s->uses);
-  }
-  free(count);
-  free(last);
-}
 
 static int64_t storage_bytes(const struct search *s, int storage) {
   return anas_align(anas_lowering_bytes(s->l, storage));
@@ -93,17 +64,11 @@ static void find_live(struct search *s) {
     s->live[n] += s->live[n - 1];
 }
 
-static bool writes_storage(const struct anas_lowering *l, const struct anas_nest *nest, int storage) {
-  for (int j = 0; j < nest->num_out; j++)
-    if (anas_lowering_storage(l, nest->out[j].buffer) == storage) return true;
-  return false;
-}
-
 // Whether a nest between the writer and `to` changes what the writer reads in its input i.
 static bool input_changes(const struct search *s, int writer, int i, int to) {
   int buffer = s->l->nests[writer]->in[i].buffer, storage = anas_lowering_storage(s->l, buffer);
-  for (int u = s->use_start[storage]; u < s->use_start[storage + 1]; u++)
-    if (s->uses[u] > writer && s->uses[u] < to && anas_nest_writes(s->l, s->l->nests[s->uses[u]], buffer)) return true;
+  for (const struct anas_touch *t = anas_touches_after(&s->touches, storage, writer); t->nest < to; t++)
+    if (t->writes && anas_nest_writes(s->l, s->l->nests[t->nest], buffer)) return true;
   return false;
 }
 
@@ -122,13 +87,13 @@ static double nest_seconds(const struct anas_lowering *l, const struct anas_nest
 static bool find_writers(const struct search *s, int storage, int before, struct value *out) {
   const struct anas_lowering *l = s->l;
   *out = (struct value){.storage = storage};
-  for (int u = s->use_start[storage]; u < s->use_start[storage + 1]; u++) {
-    const struct anas_nest *nest = l->nests[s->uses[u]];
-    if (!writes_storage(l, nest, storage)) continue;
-    if (s->uses[u] >= before || out->num_writers == MAX_WRITERS) return false;
+  for (const struct anas_touch *t = anas_touches_after(&s->touches, storage, -1); t->nest < l->num_nests; t++) {
+    const struct anas_nest *nest = l->nests[t->nest];
+    if (!t->writes) continue;
+    if (t->nest >= before || out->num_writers == MAX_WRITERS) return false;
     for (int j = 0; j < nest->num_out; j++)
       if (l->buffers[anas_lowering_storage(l, nest->out[j].buffer)]->place != ANAS_PLACE_ARENA) return false;
-    out->writers[out->num_writers++] = s->uses[u];
+    out->writers[out->num_writers++] = t->nest;
   }
   return out->num_writers > 0;
 }
@@ -194,14 +159,9 @@ static bool make_candidate(const struct search *s, int storage, struct candidate
   const struct anas_step *step = s->step;
   int peak = step->peak;
   if (step->first_use[storage] >= peak || step->last_use[storage] <= peak) return false;
-  *out = (struct candidate){.from = -1, .to = -1};
-  for (int u = s->use_start[storage]; u < s->use_start[storage + 1]; u++) {
-    if (s->uses[u] == peak) return false;
-    if (s->uses[u] < peak)
-      out->from = s->uses[u];
-    else if (out->to < 0)
-      out->to = s->uses[u];
-  }
+  const struct anas_touch *next = anas_touches_after(&s->touches, storage, peak);
+  if (next[-1].nest == peak) return false;
+  *out = (struct candidate){.from = next[-1].nest, .to = next->nest};
   if (!find_writers(s, storage, out->from + 1, &out->values[0])) return false;
   out->num_values = 1;
   for (int v = 0; v < out->num_values; v++)
@@ -231,8 +191,7 @@ static int rebind(struct anas_lowering *l, int buffer, int storage) {
   if (anas_lowering_locate(l, buffer, &at) == buffer) return storage;
   struct anas_shape shape = *anas_lower_shape(l, buffer);
   int view = anas_lowering_buffer(l, &shape);
-  l->buffers[view]->alias = storage;
-  l->buffers[view]->offset = at;
+  anas_lowering_alias(l, view, storage, at);
   return view;
 }
 
@@ -311,14 +270,13 @@ anas_status anas_step_recompute(struct anas_step *step, const struct anas_layout
   while ((status = anas_step_find_lives(step, layout)) == ANAS_OK) {
     struct candidate c;
     if (step->live_bytes <= limit || s.l->num_nests > most) break;
-    find_uses(&s);
+    anas_touches_init(&s.touches, s.l);
     find_live(&s);
     if (!best_candidate(&s, &c)) break;
     apply(&s, &c);
   }
   step->recomputed += s.l->num_nests - before;
   free(s.live);
-  free(s.use_start);
-  free(s.uses);
+  anas_touches_deinit(&s.touches);
   return status;
 }

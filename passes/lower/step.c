@@ -128,7 +128,8 @@ struct reader {
   MlirOperation *ops;               // training ops so far
   int (*results)[ANAS_MAX_RESULTS]; // their buffers
   int num_ops;
-  int *args; // handle per argument
+  int *args;                   // handle per argument
+  struct anas_touches touches; // once all ops are read
   struct anas_arena arena;
 };
 
@@ -163,8 +164,7 @@ static anas_status read_argument(struct reader *r, MlirOperation function, int i
     const struct anas_step_tensor *tensor = &r->layout->tensors[t];
     if (strcmp(tensor->name, param) != 0 || !anas_shape_equal(&tensor->shape, &shape)) continue;
     r->args[i] = anas_lowering_buffer(l, &shape);
-    l->buffers[r->args[i]]->alias = r->step->params;
-    l->buffers[r->args[i]]->offset = tensor->offset;
+    anas_lowering_alias(l, r->args[i], r->step->params, tensor->offset);
     return ANAS_OK;
   }
   return anas_fail(ANAS_INVALID, "argument %d has neither the anas.param of a tensor of '@train_step' nor an anas.io",
@@ -198,18 +198,21 @@ int anas_step_append_copy(struct anas_step *step, int source, int result) {
 }
 
 // Makes 'value' and 'place' one buffer, if value has storage of its own and nobody needs what was in place before.
-static bool move_into_place(struct anas_step *step, int value, int place) {
+static bool move_into_place(struct anas_step *step, struct anas_touches *touches, int value, int place) {
   struct anas_lowering *l = step->lowering;
   struct anas_buffer *buffer = l->buffers[value];
   if (buffer->alias >= 0 || buffer->place != ANAS_PLACE_ARENA) return false;
-  int first = 0;
-  while (first < l->num_nests && !anas_nest_writes(l, l->nests[first], value))
+  int storage = anas_lowering_storage(l, place);
+  const struct anas_touch *first = anas_touches_after(touches, value, -1);
+  while (first->nest < l->num_nests && !anas_nest_writes(l, l->nests[first->nest], value))
     first++;
-  for (int n = first; n < l->num_nests; n++)
+  for (const struct anas_touch *t = anas_touches_after(touches, storage, first->nest - 1); t->nest < l->num_nests;
+       t++) {
+    int n = t->nest;
     if (anas_nest_writes(l, l->nests[n], place) || anas_nest_reads(l, l->nests[n], place)) {
       // The nest that computes the new value from the old may stay if it reads each element before writing it.
       const struct anas_nest *nest = l->nests[n];
-      bool elementwise = n == first && !anas_nest_writes(l, nest, place) &&
+      bool elementwise = n == first->nest && !anas_nest_writes(l, nest, place) &&
                          anas_shape_equal(&buffer->shape, &l->buffers[place]->shape);
       int output = -1;
       for (int j = 0; j < nest->num_out && elementwise; j++)
@@ -224,11 +227,13 @@ static bool move_into_place(struct anas_step *step, int value, int place) {
         elementwise = !nest->reduction[k] || nest->extent[k] == 1;
       if (!elementwise || output < 0) return false;
     }
-  buffer->alias = place;
+  }
+  anas_lowering_alias(l, value, place, 0);
+  anas_touches_merge(touches, value, storage);
   return true;
 }
 
-static anas_status place_result(struct anas_step *step, int value, int place) {
+static anas_status place_result(struct anas_step *step, struct anas_touches *touches, int value, int place) {
   struct anas_lowering *l = step->lowering;
   int64_t at, wanted;
   int storage = anas_lowering_locate(l, value, &at), target = anas_lowering_locate(l, place, &wanted);
@@ -237,9 +242,9 @@ static anas_status place_result(struct anas_step *step, int value, int place) {
   if (storage == target && at == wanted) return ANAS_OK;
   if (storage == target) return anas_fail(ANAS_UNSUPPORTED, "a step that exchanges the values of two parameters");
   if (at == 0 && anas_lowering_bytes(l, storage) == anas_lowering_bytes(l, place) &&
-      move_into_place(step, storage, place))
+      move_into_place(step, touches, storage, place))
     return ANAS_OK;
-  anas_step_append_copy(step, value, place);
+  anas_touches_add_nest(touches, l, anas_step_append_copy(step, value, place));
   return ANAS_OK;
 }
 
@@ -258,7 +263,7 @@ static anas_status place_results(struct reader *r, MlirOperation function) {
                                  anas_lower_shape(r->step->lowering, place))) {
       return anas_fail(ANAS_INVALID, "result %d is neither the new value of argument %d nor has it an anas.io", i, i);
     }
-    ANAS_RETURN_IF_ERROR(place_result(r->step, value, place));
+    ANAS_RETURN_IF_ERROR(place_result(r->step, &r->touches, value, place));
   }
   return ANAS_OK;
 }
@@ -282,6 +287,7 @@ static anas_status read_function(struct reader *r, MlirOperation function) {
     anas_emit_error(mlirOperationGetLocation(op), "%s", anas_error_message());
     return status;
   }
+  anas_touches_init(&r->touches, r->step->lowering);
   return place_results(r, function);
 }
 
@@ -294,6 +300,7 @@ anas_status anas_step_read(MlirOperation function, const struct anas_layout *lay
   step.lowering->buffers[step.params]->place = ANAS_PLACE_PARAMS;
   struct reader r = {.step = &step, .layout = layout};
   anas_status status = read_function(&r, function);
+  anas_touches_deinit(&r.touches);
   anas_arena_deinit(&r.arena);
   if (status == ANAS_OK)
     *out = step;

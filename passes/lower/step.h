@@ -114,6 +114,26 @@ static inline int anas_nest_num_accesses(const struct anas_nest *nest) {
 static inline const struct anas_access *anas_nest_access(const struct anas_nest *nest, int i) {
   return i < nest->num_in ? &nest->in[i] : &nest->out[i - nest->num_in];
 }
+
+// Nests that touch a storage (touches.c). An entry may outlive what it says: ask the nest. Lists are read in place, up
+// and down, between two ends with nests -1 and INT_MAX; adding to the list of a storage moves it.
+struct anas_touch {
+  int nest;
+  bool writes;
+};
+struct anas_touches {            // {0} before the first anas_touches_init
+  struct anas_touch_list *lists; // per buffer with own storage
+  int num_lists;
+  size_t capacity_lists;
+};
+void anas_touches_init(struct anas_touches *touches, const struct anas_lowering *l); // or makes anew
+void anas_touches_deinit(struct anas_touches *touches);
+void anas_touches_add(struct anas_touches *touches, int storage, int nest, bool writes);
+void anas_touches_add_nest(struct anas_touches *touches, const struct anas_lowering *l, int n);
+void anas_touches_merge(struct anas_touches *touches, int from, int into); // storage `from` becomes part of `into`
+const struct anas_touch *anas_touches_after(const struct anas_touches *touches, int storage, int n);  // the first
+const struct anas_touch *anas_touches_before(const struct anas_touches *touches, int storage, int n); // the last
+
 bool anas_nest_reads(const struct anas_lowering *l, const struct anas_nest *nest, int buffer); // some byte of buffer
 bool anas_nest_writes(const struct anas_lowering *l, const struct anas_nest *nest, int buffer);
 

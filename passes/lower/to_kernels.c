@@ -101,7 +101,7 @@ static anas_status fit_step(struct stage *stage, int s, const struct anas_lower_
     if (target == INT64_MAX) *out_first = step->arena_bytes;
     if (step->arena_bytes < smallest) smallest = step->arena_bytes;
     for (int b = 0; b < l->num_buffers && again; b++)
-      l->buffers[b]->alias = aliases[b];
+      anas_lowering_alias(l, b, aliases[b], l->buffers[b]->offset);
     free(aliases);
     ANAS_RETURN_IF_ERROR(status);
     if (!again) break;

@@ -39,16 +39,22 @@ void anas_step_remove_dead(struct anas_step *step) {
   free(dead);
 }
 
-// Whether any other nest than n in [from, to) touches the buffer.
-static bool touched(const struct anas_lowering *l, int from, int to, int buffer) {
-  for (int n = from; n < to; n++)
-    for (int i = 0; i < anas_nest_num_accesses(l->nests[n]); i++)
-      if (anas_lowering_overlap(l, anas_nest_access(l->nests[n], i)->buffer, buffer)) return true;
+static bool touches_buffer(const struct anas_lowering *l, const struct anas_nest *nest, int buffer) {
+  for (int i = 0; i < anas_nest_num_accesses(nest); i++)
+    if (anas_lowering_overlap(l, anas_nest_access(nest, i)->buffer, buffer)) return true;
+  return false;
+}
+
+// Whether a nest in [from, to) touches the buffer.
+static bool touched(const struct anas_lowering *l, const struct anas_touches *touches, int from, int to, int buffer) {
+  int storage = anas_lowering_storage(l, buffer);
+  for (const struct anas_touch *t = anas_touches_after(touches, storage, from - 1); t->nest < to; t++)
+    if (touches_buffer(l, l->nests[t->nest], buffer)) return true;
   return false;
 }
 
 // Input i of nest n dies there, and output j can take its storage.
-static bool reusable(const struct anas_lowering *l, int n, int i, int j) {
+static bool reusable(const struct anas_lowering *l, const struct anas_touches *touches, int n, int i, int j) {
   const struct anas_nest *nest = l->nests[n];
   int in = nest->in[i].buffer, out = nest->out[j].buffer;
   int in_storage = anas_lowering_storage(l, in), out_storage = anas_lowering_storage(l, out);
@@ -66,11 +72,13 @@ static bool reusable(const struct anas_lowering *l, int n, int i, int j) {
         (anas_lowering_overlap(l, anas_nest_access(nest, k)->buffer, in) ||
          anas_lowering_overlap(l, anas_nest_access(nest, k)->buffer, out)))
       return false;
-  return !touched(l, n + 1, l->num_nests, in) && !touched(l, 0, n, out);
+  return !touched(l, touches, n + 1, l->num_nests, in) && !touched(l, touches, 0, n, out);
 }
 
 void anas_step_reuse_in_place(struct anas_step *step) {
   struct anas_lowering *l = step->lowering;
+  struct anas_touches touches = {0};
+  anas_touches_init(&touches, l);
   for (int n = 0; n < l->num_nests; n++) {
     const struct anas_nest *nest = l->nests[n];
     bool parallel = true;
@@ -79,11 +87,13 @@ void anas_step_reuse_in_place(struct anas_step *step) {
     for (int j = 0; j < nest->num_out && parallel; j++) {
       if (nest->fill[j] != ANAS_NO_FILL || !anas_access_bijective(l, nest, &nest->out[j])) continue;
       for (int i = 0; i < nest->num_in; i++)
-        if (reusable(l, n, i, j)) {
-          l->buffers[anas_lowering_storage(l, nest->out[j].buffer)]->alias =
-              anas_lowering_storage(l, nest->in[i].buffer);
+        if (reusable(l, &touches, n, i, j)) {
+          int in = anas_lowering_storage(l, nest->in[i].buffer), out = anas_lowering_storage(l, nest->out[j].buffer);
+          anas_lowering_alias(l, out, in, 0);
+          anas_touches_merge(&touches, out, in);
           break;
         }
     }
   }
+  anas_touches_deinit(&touches);
 }

@@ -65,7 +65,7 @@ static void broadcast_and_in_place(void **state) {
   (void)state;
   struct anas_lowering *l = anas_lowering_create();
   int x = buffer(l, SHAPE(2, 3)), bias = buffer(l, SHAPE(3)), y = buffer(l, SHAPE(2, 3));
-  l->buffers[y]->alias = x;
+  anas_lowering_alias(l, y, x, 0);
   int in[] = {x, bias, x};
   struct anas_nest *nest = anas_lower_map(l, "bias", in, 3, y);
   int sum = anas_nest_value(nest, "arith.addf %%i0, %%i1 : f32");
@@ -191,7 +191,7 @@ static void mistakes_are_found(void **state) {
   out->index[0].coef[i] = -1;
   out->index[0].constant = 3;
   assert_int_equal(anas_nest_check(l, nest), ANAS_OK);
-  l->buffers[y]->alias = x; // reverses in place
+  anas_lowering_alias(l, y, x, 0); // reverses in place
   struct anas_kernel_function kernel;
   assert_int_equal(anas_kernel_function_print(l, nest, &kernel), ANAS_INTERNAL);
   anas_lowering_destroy(l);
