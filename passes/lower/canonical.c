@@ -3,7 +3,7 @@
 #include "passes/lower/lowering.h"
 
 #include <stdlib.h>
-#include <string.h>
+#include <xxhash.h>
 
 // Valid for the first num_buffers buffers while no alias changes (anas_lowering_alias).
 struct anas_canonical {
@@ -11,19 +11,14 @@ struct anas_canonical {
   int64_t num_aliases;
 };
 
-static uint64_t mix(uint64_t hash, uint64_t value) {
-  hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
-  return hash ^ hash >> 29;
-}
-
 static uint64_t hash_of(const struct anas_lowering *l, int buffer) {
-  int64_t offset;
   const struct anas_shape *shape = &l->buffers[buffer]->shape;
-  uint64_t hash = mix((uint64_t)anas_lowering_locate(l, buffer, &offset), (uint64_t)shape->element);
-  hash = mix(hash, (uint64_t)offset);
+  int64_t facts[3 + ANAS_MAX_RANK];
+  facts[0] = anas_lowering_locate(l, buffer, &facts[1]);
+  facts[2] = shape->element;
   for (int d = 0; d < shape->rank; d++)
-    hash = mix(hash, (uint64_t)shape->dim[d]);
-  return hash;
+    facts[3 + d] = shape->dim[d];
+  return XXH3_64bits(facts, sizeof *facts * (size_t)(3 + shape->rank));
 }
 
 static void find_all(const struct anas_lowering *l, struct anas_canonical *canonical) {

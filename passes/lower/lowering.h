@@ -15,8 +15,7 @@ enum anas_place {
 
 struct anas_buffer {
   struct anas_shape shape;
-  int alias; // set by anas_lowering_alias: buffer in whose storage this one lies, under its own type; -1: it has its
-             // own storage
+  int alias;             // buffer in whose storage this one lies, under its own type; -1: it has its own storage
   int64_t offset;        // bytes from the start of that buffer
   int source;            // anas_lower_packed: the buffer it was packed from; -1 otherwise
   const char *key;       // anas_lower_packed
@@ -54,7 +53,7 @@ int anas_lowering_buffer(struct anas_lowering *l, const struct anas_shape *shape
 // Runs op->def->lower: operands holds op->num_operands handles. *out_results receives one handle per result of the op,
 // new buffers of the types its shape rule gives. Every nest is checked (anas_nest_check).
 anas_status anas_lowering_run(struct anas_lowering *l, const struct anas_op *op, const int *operands, int *out_results);
-// Puts a buffer at `offset` bytes of another one, or back into its own storage (target -1).
+// Sets alias and offset: a buffer lies at `offset` bytes of another one, or has its own storage again (target -1).
 void anas_lowering_alias(struct anas_lowering *l, int buffer, int target, int64_t offset);
 // The first buffer with the same bytes and the same type (canonical.c).
 int anas_lowering_canonical(const struct anas_lowering *l, int buffer);
